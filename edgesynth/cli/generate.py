@@ -1,0 +1,37 @@
+"""`edgesynth generate`: more FermiNets from a generator that a run has learned."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["generate"]
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(help="Run directory of `edgesynth synth`.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="FermiNets wanted.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="First seed to give to the generator.")] = 1000,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Epochs to train each.  [default: the run's]")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Make more networks from a learned generator, without learning again.
+
+    The same seed gives the same networks. Exit code 0: as many as wanted meet everything. 1: fewer do.
+    """
+    import json
+
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.synthesis.journal import Journal
+    from edgesynth.synthesis.run import generate as more
+
+    with Journal.open(run) as journal, open_progress() as progress:
+        networks = more(journal, count, seed, epochs, progress)
+    if json_:
+        document = {"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        from edgesynth.cli.tables import print_networks
+
+        print_networks(networks)
+    return 0 if sum(network.satisfied for network in networks) >= count else 1

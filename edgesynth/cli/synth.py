@@ -1,0 +1,127 @@
+"""`edgesynth synth`: learn a generator under requirements; generate, train, export and measure FermiNets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgesynth.records import Results
+    from edgesynth.synthesis.journal import Journal
+    from edgesynth.synthesis.question import Question
+
+__all__ = ["synth"]
+
+Names = list[str] | None
+
+
+def synth(
+    data: Annotated[str | None, typer.Option(help="A name from `edgesynth data ls`, or a folder of images.")] = None,
+    prototype: Annotated[str | None, typer.Option(help="A built-in prototype, or package.module:function.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Trained weights of the prototype, .safetensors.")] = None,
+    require: Annotated[Names, typer.Option(help="A requirement such as 'macs<=prototype/10'; repeatable.")] = None,
+    target: Annotated[Names, typer.Option(help="Where networks are measured or estimated; repeatable.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="FermiNets wanted.  [default: 3]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [default: 0]")] = None,
+    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of learning at most.  [default: 12]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train a network for.  [default: 8]")] = None,
+    train_images: Annotated[int | None, typer.Option(min=1, help="Train on so many images only.")] = None,
+    freeze: Annotated[Names, typer.Option(help="A module of the prototype to keep as it is; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/PROTOTYPE-DATA]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print results.json on stdout.")] = False,
+) -> int:
+    """Learn a generator of small networks from a prototype, and finish those that meet all requirements.
+
+    Exit code 0: as many as wanted meet everything. 1: fewer do. 4: it could not be told.
+    """
+    given: dict[str, Any] = {
+        "data": data,
+        "prototype": prototype,
+        "weights": None if weights is None else str(weights),
+        "requirements": tuple(require) if require else None,
+        "targets": tuple(target) if target else None,
+        "count": count,
+        "seed": seed,
+        "cycles": cycles,
+        "epochs": epochs,
+        "train_images": train_images,
+        "frozen": tuple(freeze) if freeze else None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if not resume:
+        _check_complete(given)
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.report.page import write_report
+    from edgesynth.synthesis.run import synthesize
+
+    journal, question = _open(out or _default_run(given), given, resume)
+    with journal, open_progress() as progress:
+        results = synthesize(question, journal, progress)
+    page = write_report(journal.run)
+    if json_:
+        typer.echo((journal.run / "results.json").read_text(), nl=False)
+    else:
+        from edgesynth.cli.tables import print_results
+
+        print_results(results)
+        typer.echo(f"\npage to open: {page}")
+    return _exit_code(results, question.count)
+
+
+def _check_complete(given: dict[str, Any]) -> None:
+    options = {"data": "--data", "prototype": "--prototype", "requirements": "--require"}
+    missing = [option for name, option in options.items() if name not in given]
+    if missing:
+        raise typer.BadParameter(f"missing {', '.join(missing)}; or go on with a run by --resume --out RUN")
+
+
+def _default_run(given: dict[str, Any]) -> Path:
+    if "data" not in given or "prototype" not in given:
+        raise typer.BadParameter("--resume needs --out RUN")
+    name = f"{given['prototype']}-{Path(given['data']).name}"
+    return Path("runs") / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def _open(run: Path, given: dict[str, Any], resume: bool) -> tuple["Journal", "Question"]:
+    """The journal of the run, new or old, and the question in it."""
+    from edgesynth.errors import RunError
+    from edgesynth.synthesis.journal import Journal
+    from edgesynth.synthesis.question import Question, same_question
+
+    if resume:
+        journal = Journal.open(run)
+        recorded = journal.get("run", "question")
+        if recorded is None:
+            journal.close()
+            raise RunError(f"{run} was given up before it began: start again with another --out")
+        question = Question.model_validate(recorded)
+        same_question(question, given)
+        return journal, question
+    question = Question(**given, weights_digest=_file_digest(given.get("weights")))
+    # What is wrong with the words of the question should not leave a directory behind.
+    question.parsed()
+    question.all_targets()
+    journal = Journal.create(run)
+    journal.put("run", "question", question.model_dump(mode="json"))
+    return journal, question
+
+
+def _file_digest(path: str | None) -> str | None:
+    import hashlib
+
+    from edgesynth.errors import PrototypeError
+
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise PrototypeError(f"cannot read the weights {path}: {error.strerror}") from error
+
+
+def _exit_code(results: "Results", wanted: int) -> int:
+    if sum(network.satisfied for network in results.networks) >= wanted:
+        return 0
+    undecided = [n for n in results.networks if not n.satisfied and False not in n.requirements.values()]
+    return 4 if undecided else 1

@@ -1,0 +1,23 @@
+"""Devices: how the workstation reaches an agent, and who answers for a target."""
+
+from edgesynth.devices.client import AgentClient, Health
+from edgesynth.devices.deadline import Deadline
+from edgesynth.devices.host import HostAgent
+from edgesynth.devices.jobs import QUICK_HOST, Job, JobRequest, Schedule
+from edgesynth.devices.oracle import EstimateOracle, FakeOracle, HostOracle, Oracle, open_oracle
+
+__all__ = [
+    "QUICK_HOST",
+    "AgentClient",
+    "Deadline",
+    "EstimateOracle",
+    "FakeOracle",
+    "Health",
+    "HostAgent",
+    "HostOracle",
+    "Job",
+    "JobRequest",
+    "Oracle",
+    "Schedule",
+    "open_oracle",
+]

@@ -1,0 +1,57 @@
+"""What the workstation asks an agent to do, and what it hears of it. The agent checks the bounds."""
+
+from typing import Any, Literal
+
+from edgesynth.records import Record
+
+__all__ = ["QUICK_HOST", "Failure", "Job", "JobRequest", "Schedule"]
+
+
+class Schedule(Record):
+    """Warm up for at least and at most so long, then time so many windows of at least `window_s` each."""
+
+    warmup_min_s: float
+    warmup_max_s: float
+    windows: int
+    window_s: float
+
+
+# For a machine without a power sensor: there is nothing to sample, so windows need only hold many inferences.
+QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.4)
+
+
+class JobRequest(Record):
+    """Measure the uploaded `model` (its SHA-256) as `target`; the agent ends the job after `limit_s`."""
+
+    model: str
+    target: str
+    batch: int
+    limit_s: float
+    schedule: Schedule
+
+
+class Failure(Record):
+    """An error as the agent tells it."""
+
+    what: str
+    where: str
+    next: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.next}"
+
+
+class Job(Record):
+    """State of a job. `progress` goes from 0 to 1; `result` is there when done, `error` when failed."""
+
+    id: str
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    stage: str
+    progress: float
+    request: JobRequest
+    result: dict[str, Any] | None
+    error: Failure | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("done", "failed", "cancelled")

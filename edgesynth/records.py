@@ -1,0 +1,215 @@
+"""The documents that edgesynth writes and reads: measurements and results, as typed, versioned JSON.
+
+Units ride in the names (`_j _mj _w _s _ms`). What is unknown is `None` with a reason in `warnings`, never 0.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BlockInfo",
+    "Cycle",
+    "DataInfo",
+    "Engine",
+    "GeneratorInfo",
+    "Genome",
+    "GroupInfo",
+    "Latency",
+    "Measurement",
+    "Network",
+    "Parity",
+    "PrototypeInfo",
+    "Results",
+    "Source",
+    "Window",
+]
+
+Source = Literal["measured", "simulated", "estimated"]
+Interval = tuple[float, float]
+
+
+class Record(BaseModel):
+    """Immutable; an unknown field is an error, so that a typing slip never passes as data."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        serialize_by_alias=True,
+        # A document always holds every field, so its schema may ask for every field.
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class Window(Record):
+    """One stretch of back-to-back inference. `samples` counts power samples; 0 where there is no sensor."""
+
+    duration_s: float
+    inferences: int
+    energy_j: float | None
+    samples: int
+
+
+class Latency(Record):
+    """Wall time of one inference of the whole batch, over all windows. A model knows no percentiles: None."""
+
+    mean: float
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Engine(Record):
+    """What ran the network: back-end name ("onnxruntime", "tensorrt", "model" …), its version, its settings."""
+
+    backend: str
+    version: str
+    precision: Literal["fp32", "fp16", "int8"]
+    batch: int
+    flags: dict[str, Any] = {}
+
+
+class Measurement(Record):
+    """`edgesynth.measurement/1`: latency and energy of one network on one target.
+
+    `source` says how the figures came about; only a figure taken on the named device is "measured". Requirements
+    judge `latency_ms.mean`, `energy_mj` and `inferences_per_joule`.
+    `ci95` holds 95 % intervals over windows (or of the model, for an estimate) by the name of the field.
+    """
+
+    schema_: Literal["edgesynth.measurement/1"] = Field("edgesynth.measurement/1", alias="schema")
+    target: str
+    source: Source
+    device: dict[str, Any]
+    engine: Engine
+    windows: list[Window]
+    idle_power_w: float | None
+    power_w: float | None
+    latency_ms: Latency | None
+    energy_mj: float | None
+    inferences_per_joule: float | None
+    ci95: dict[str, Interval | None]
+    warnings: list[str]
+
+
+class Genome(Record):
+    """The architecture code of one network: channels kept per group, and for each droppable block whether it stays.
+
+    Keys are the names of the prototype's groups and blocks (`GroupInfo.name`, `BlockInfo.name`).
+    """
+
+    widths: dict[str, int]
+    blocks: dict[str, bool]
+
+
+class Parity(Record):
+    """The exported file against PyTorch, on `images` real inputs."""
+
+    images: int
+    max_abs_error: float
+    argmax_agreement: float
+
+
+class Network(Record):
+    """One FermiNet. `requirements` maps each requirement's text to met / not met / not known (None)."""
+
+    name: str
+    seed: int
+    genome: Genome
+    genome_digest: str
+    val_metric: float
+    test_metric: float | None
+    params: int
+    macs: int
+    netscore: float
+    onnx: str
+    parity: Parity | None
+    measurements: list[Measurement]
+    satisfied: bool
+    requirements: dict[str, bool | None]
+
+
+class GroupInfo(Record):
+    """A set of layers whose channel counts must be equal; named after the first of them in forward order."""
+
+    name: str
+    channels: int
+    layers: list[str]
+
+
+class BlockInfo(Record):
+    """A residual block that can be dropped; `layers` vanish with it."""
+
+    name: str
+    layers: list[str]
+
+
+class PrototypeInfo(Record):
+    """The network that synthesis starts from, under the same counters and splits as its FermiNets."""
+
+    name: str
+    val_metric: float
+    test_metric: float | None
+    params: int
+    macs: int
+    netscore: float
+    onnx: str | None
+    parity: Parity | None
+    measurements: list[Measurement]
+    groups: list[GroupInfo]
+    blocks: list[BlockInfo]
+
+
+class Cycle(Record):
+    """What one cycle of learning showed: all figures over the seeds drawn in that cycle, scored, not predicted.
+
+    `rank_correlation` is Spearman's, between what the inquisitor predicted before the cycle's scores were
+    known and those scores; None where there were too few different scores.
+    """
+
+    cycle: int
+    mean_u: float
+    best_u: float
+    satisfied_share: float
+    mean_macs: float
+    mean_score: float
+    rank_correlation: float | None
+
+
+class GeneratorInfo(Record):
+    """The learned generator: where it is, and how it came about. `transfer` is the factor by which a fall of the
+    scored metric (shared weights) becomes a fall of the finished metric, learned from finished networks."""
+
+    file: str
+    digest: str
+    cycles: list[Cycle]
+    transfer: float
+
+
+class DataInfo(Record):
+    """The data set and its splits, fixed by `split_seed`; `digests` are SHA-256 over each split's index list."""
+
+    name: str
+    metric: str
+    input_shape: list[int]
+    classes: list[str]
+    split_seed: int
+    sizes: dict[str, int]
+    digests: dict[str, str]
+
+
+class Results(Record):
+    """`edgesynth.results/1`: the whole outcome of a run."""
+
+    schema_: Literal["edgesynth.results/1"] = Field("edgesynth.results/1", alias="schema")
+    version: str
+    seed: int
+    data: DataInfo
+    prototype: PrototypeInfo
+    requirements: list[str]
+    performance: str
+    generator: GeneratorInfo
+    networks: list[Network]
+    warnings: list[str]

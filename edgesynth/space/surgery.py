@@ -1,0 +1,100 @@
+"""From a genome to a network: channels physically removed by torch-pruning, blocks dropped from the graph."""
+
+import contextlib
+import copy
+import io
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+from edgesynth.errors import PrototypeError
+from edgesynth.records import Genome, GroupInfo
+from edgesynth.space.blocks import drop_block
+from edgesynth.space.genome import canonical
+from edgesynth.space.trace import Space, dependency_graph
+
+__all__ = ["IndexMap", "Ranking", "identity_ranking", "kept_channels", "materialise", "source_indices", "trial_surgery"]
+
+Ranking = Mapping[str, list[int]]
+"""For each group its channels, most important first. A genome that keeps k channels keeps the first k."""
+
+IndexMap = dict[str, Tensor]
+"""For each parameter and buffer of a small network: where its elements lie in the prototype's, flattened."""
+
+
+def identity_ranking(groups: tuple[GroupInfo, ...]) -> Ranking:
+    """Channels in the order in which they stand."""
+    return {group.name: list(range(group.channels)) for group in groups}
+
+
+def kept_channels(genome: Genome, ranking: Ranking, group: str) -> list[int]:
+    """Indices into the prototype's channels that a network keeps, ascending, as they stand in the network."""
+    return sorted(ranking[group][: genome.widths[group]])
+
+
+def materialise(
+    space: Space, genome: Genome, ranking: Ranking, weights: Mapping[str, Tensor] | None = None
+) -> fx.GraphModule:
+    """The network of a genome, in eval mode, with weights inherited from `weights` (a state dict of the prototype's
+    shape) or else from the prototype itself."""
+    module = copy.deepcopy(space.module)
+    if weights is not None:
+        module.load_state_dict(weights)
+    _prune(space, module, genome, ranking)
+    return module
+
+
+def source_indices(space: Space, genome: Genome, ranking: Ranking) -> IndexMap:
+    """Where each element of the genome's network comes from in the prototype.
+
+    Found by the surgery itself: it is carried out on a copy whose every element holds its own position, so
+    whatever torch-pruning does to a tensor, concatenation and flattening included, is on record.
+    """
+    module = copy.deepcopy(space.module).double()
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            # Positions are exact in double precision up to 2^53.
+            tensor.data = torch.arange(tensor.numel(), dtype=torch.float64).view(tensor.shape)
+    _prune(space, module, genome, ranking)
+    return {name: tensor.long() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+
+
+def trial_surgery(space: Space) -> None:
+    """Make the smallest network once and run it, with and without its blocks. Raises PrototypeError where that fails,
+    with what failed."""
+    widths = {group.name: 1 for group in space.groups}
+    try:
+        # A graph module prints its own account of a failure to stderr; ours is the one line below.
+        with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
+            expected = space.module(space.example).shape
+            for kept in (True, False):
+                genome = canonical(widths, {b.name: kept for b in space.blocks}, space.groups, space.blocks)
+                actual = materialise(space, genome, identity_ranking(space.groups))(space.example).shape
+                if actual != expected:
+                    raise PrototypeError(f"pruning changes the output from {tuple(expected)} to {tuple(actual)}")
+    except PrototypeError:
+        raise
+    except Exception as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PrototypeError(
+            f"the prototype does not survive pruning: {text}; look for sizes written as numbers in forward() "
+            "(use flatten(1) or x.shape), or freeze the module that holds them with --freeze"
+        ) from error
+
+
+def _prune(space: Space, module: fx.GraphModule, genome: Genome, ranking: Ranking) -> None:
+    example = space.example.to(next(module.parameters()).dtype)
+    graph = dependency_graph(module, example)
+    for group in space.groups:
+        width = genome.widths[group.name]
+        if width in (0, group.channels):
+            continue
+        root = module.get_submodule(group.name)
+        surplus = sorted(ranking[group.name][width:])
+        pruner = graph.get_pruner_of_module(root).prune_out_channels
+        graph.get_pruning_group(root, pruner, surplus).prune()
+    for block in space.blocks:
+        if not genome.blocks[block.name]:
+            drop_block(module, block)
+    module.eval()

@@ -1,0 +1,1 @@
+"""Generative synthesis: generator, inquisitor, and everything that a run does with them."""

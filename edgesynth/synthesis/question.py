@@ -1,0 +1,52 @@
+"""What a run was asked: everything that its outcome depends on, recorded once, so that resuming needs no repeating."""
+
+from typing import Any
+
+from edgesynth_exporters.targets import find_target
+
+from edgesynth.errors import RunError
+from edgesynth.records import Record
+from edgesynth.requirements import Requirement, parse_requirements
+
+__all__ = ["Question", "same_question"]
+
+
+class Question(Record):
+    """The parameters of `edgesynth synth`. `weights` is a path, `weights_digest` the SHA-256 of the file's bytes."""
+
+    data: str
+    prototype: str
+    weights: str | None = None
+    weights_digest: str | None = None
+    frozen: tuple[str, ...] = ()
+    requirements: tuple[str, ...]
+    targets: tuple[str, ...] = ("host", "tx2-sim")
+    count: int = 3
+    seed: int = 0
+    cycles: int = 12
+    epochs: int = 8
+    train_images: int | None = None
+
+    def parsed(self) -> list[Requirement]:
+        """The requirements. Raises RequirementError."""
+        return parse_requirements(self.requirements)
+
+    def all_targets(self) -> list[str]:
+        """The targets to report on, and those that a requirement names. Raises EdgesynthError for an unknown one."""
+        named = [r.target for r in self.parsed() if r.target is not None]
+        return [find_target(name).name for name in dict.fromkeys([*self.targets, *named])]
+
+
+def same_question(recorded: Question, given: dict[str, Any]) -> None:
+    """Raise RunError if an option that was given says something else than the run was started with."""
+    for name, value in given.items():
+        was = getattr(recorded, name)
+        if value is not None and value != was:
+            raise RunError(
+                f"this run was started with {name} = {_shown(was)}, not {_shown(value)}: "
+                "leave the option out, or start a new run with another --out"
+            )
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,308 @@
+"""A whole run: prototype → shared weights → learned generator → FermiNets → results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+import edgesynth
+from edgesynth.errors import RunError
+from edgesynth.records import Cycle, GeneratorInfo, Genome, Network, Results
+from edgesynth.space.genome import digest
+from edgesynth.synthesis.finishing import Finisher, read_test_metric
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
+from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.loop import Learner, spread_genomes
+from edgesynth.synthesis.objective import SATISFIED, Objective
+from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.prototype import Prototype, prepare_prototype
+from edgesynth.synthesis.question import Question
+from edgesynth.synthesis.scoring import Score, Scorer
+from edgesynth.synthesis.selection import Selection, transfer_factor
+from edgesynth.synthesis.shared import train_shared
+from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
+from edgesynth.synthesis.training import outputs
+from edgesynth.synthesis.workshop import Workshop, open_workshop
+
+__all__ = ["RESULTS", "generate", "synthesize"]
+
+RESULTS, GENERATOR = "results.json", "generator.safetensors"
+SYNTHESIS = "synthesis"
+"""Name of the batch of networks that `synthesize` finishes."""
+POOL = 24
+"""Networks that shared weights are trained through."""
+FLAT_CYCLES, FLAT_U = 5, 0.1
+"""Learning stops early when SATISFIED of the seeds meet everything and mean U rose less than this in so many cycles."""
+ATTEMPTS_A_NETWORK = 2
+
+
+def synthesize(question: Question, journal: Journal, progress: Progress) -> Results:
+    """Answer the question, or go on answering it, and write results.json.
+
+    Raises the EdgesynthError of what is wrong; what was found out before is in the journal and not done again.
+    """
+    with open_workshop(question, journal, progress) as workshop:
+        bench = _prepare(workshop)
+        cycles = _learn(bench)
+        _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
+        return _write_results(bench, cycles)
+
+
+def generate(journal: Journal, count: int, seed: int, epochs: int | None, progress: Progress) -> list[Network]:
+    """More networks from the generator that a run has learned, without learning again; results.json gains them."""
+    question = _recorded_question(journal)
+    if journal.get("generator", "learned") is None:
+        raise RunError(f"{journal.run} has no learned generator yet: finish it with edgesynth synth --resume first")
+    epochs = question.epochs if epochs is None else epochs
+    with open_workshop(question, journal, progress) as workshop:
+        bench = _prepare(workshop)
+        cycles = _learn(bench)
+        batch = _finish(bench, f"generate seed={seed} count={count} epochs={epochs}", seed, count, epochs)
+        made = {network.genome_digest for network in batch}
+        results = _write_results(bench, cycles)
+    return [network for network in results.networks if network.genome_digest in made]
+
+
+@dataclass
+class _Bench:
+    """What the later stages share."""
+
+    workshop: Workshop
+    prototype: Prototype
+    shared: dict[str, Tensor]
+    scorer: Scorer
+    learner: Learner
+
+    def score(self, genomes: Sequence[Genome]) -> list[Score]:
+        """Scores from the journal where it has them, else worked out and recorded one by one."""
+        journal, progress = self.workshop.journal, self.workshop.progress
+        unique = {digest(genome): genome for genome in genomes}
+        missing = [genome for key, genome in unique.items() if journal.get("score", key) is None]
+        progress.scored(0, len(missing))
+        for done, score in enumerate(self.workshop.executor.map(self.scorer, missing), start=1):
+            journal.put("score", score.digest, score.model_dump(mode="json"))
+            progress.scored(done, len(missing))
+        return [Score.model_validate(journal.get("score", digest(genome))) for genome in genomes]
+
+
+def _recorded_question(journal: Journal) -> Question:
+    return Question.model_validate(journal.get("run", "question"))
+
+
+def _prepare(workshop: Workshop) -> _Bench:
+    prototype = prepare_prototype(workshop)
+    space = workshop.space
+    generator = Generator(space.groups, space.blocks, workshop.seed(2))
+    evidence = Evidence(space.groups, space.blocks, prototype.ranking)
+    inquisitor = Inquisitor(space.groups, space.blocks, evidence, workshop.seed(3))
+    objective = Objective(
+        requirements=workshop.requirements,
+        prototype=prototype.values,
+        prototype_scored=prototype.scored,
+        prototype_finished=prototype.info.val_metric,
+        costs=workshop.costs,
+    )
+    learner = Learner(generator, inquisitor, objective, workshop.seed(5), len(space.blocks))
+    shared = _shared_weights(workshop, prototype, generator)
+    scorer = Scorer(
+        space=space,
+        ranking=prototype.ranking,
+        shared=shared,
+        task=workshop.task,
+        train=workshop.train,
+        scoring=workshop.scoring,
+        requirements=workshop.requirements,
+        oracles=workshop.oracles,
+    )
+    return _Bench(workshop, prototype, shared, scorer, learner)
+
+
+def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generator) -> dict[str, Tensor]:
+    path = workshop.run / "shared.safetensors"
+    if workshop.journal.get("shared", "trained") is not None:
+        return load_weights(path)
+    epochs = max(1, workshop.question.epochs // 3)
+    workshop.progress.stage("training weights that all candidates share")
+    shared = train_shared(
+        workshop.space,
+        prototype.ranking,
+        _pool(workshop, prototype, untrained),
+        workshop.task,
+        workshop.train,
+        prototype.teacher,
+        epochs=epochs,
+        seed=workshop.seed(6),
+        mirror=workshop.data.mirror,
+        on_epoch=lambda done, loss: workshop.progress.epoch("shared weights", done, epochs, loss),
+    )
+    write_file(path, to_bytes(shared))
+    workshop.journal.put("shared", "trained", {"digest": digest_of(shared)})
+    return shared
+
+
+def _pool(workshop: Workshop, prototype: Prototype, untrained: Generator) -> list[Genome]:
+    """Genomes over the sizes that the requirements leave open: training larger ones would be time lost."""
+    genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL, len(workshop.space.blocks))
+    roomy = [g for g in genomes if _fits(workshop, prototype, g, slack=1.5)]
+    by_size = sorted(roomy or genomes, key=lambda g: workshop.costs.of(g).macs, reverse=True)
+    # Without a size requirement everything is roomy: then every n-th, from large to small.
+    return by_size[:: max(1, len(by_size) // POOL)][:POOL]
+
+
+def _fits(workshop: Workshop, prototype: Prototype, genome: Genome, slack: float) -> bool:
+    costs = workshop.costs.of(genome)
+    values = {"macs": costs.macs / slack, "params": costs.params / slack}
+    return all(
+        r.met(values[r.key], prototype.values.get(r.key)) is True
+        for r in workshop.requirements
+        if r.key in values and r.operator == "<="
+    )
+
+
+def _learn(bench: _Bench) -> list[Cycle]:
+    """Cycles of learning until the budget is spent or nothing more is gained; resumes after the last whole cycle."""
+    workshop, learner = bench.workshop, bench.learner
+    journal, budget = workshop.journal, workshop.question.cycles
+    cycles = [Cycle.model_validate(value["cycle"]) for value in journal.all("cycle")]
+    if cycles:
+        _restore(bench, str(cycles[-1].cycle))
+    if journal.get("generator", "learned") is not None:
+        return cycles
+    workshop.progress.stage(f"learning the generator, {budget} cycles at most")
+    while len(cycles) < budget and not _is_flat(cycles):
+        number = len(cycles)
+        if number == max(2, budget // 2):
+            _pilot(bench)
+        cycle = learner.cycle(number, bench.score)
+        fact = {"cycle": cycle.model_dump(mode="json"), "known": learner.known}
+        journal.put("cycle", str(number), fact, to_bytes(learner.state()))
+        cycles.append(cycle)
+        workshop.progress.cycle(cycle, budget)
+    _save_generator(bench)
+    return cycles
+
+
+def _restore(bench: _Bench, cycle: str) -> None:
+    journal = bench.workshop.journal
+    fact, state = journal.get("cycle", cycle), journal.data("cycle", cycle)
+    if fact is None or state is None:
+        raise RunError(f"the journal of {journal.run} lacks the state of cycle {cycle}: it is damaged")
+    bench.learner.restore(from_bytes(state), [_known_score(journal, key) for key in fact["known"]])
+
+
+def _pilot(bench: _Bench) -> None:
+    """Finish the most promising network half-way, so that the second half of learning knows what finishing does."""
+    workshop = bench.workshop
+    workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
+    finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
+    for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
+        network = finisher(candidate.score, candidate.seed)
+        bench.learner.objective.transfer = _transfer(bench, [network])
+        workshop.progress.network(network, int(network.satisfied), workshop.question.count)
+        break
+
+
+def _is_flat(cycles: Sequence[Cycle]) -> bool:
+    recent = cycles[-FLAT_CYCLES:]
+    if len(cycles) <= FLAT_CYCLES or any(cycle.satisfied_share < SATISFIED for cycle in recent):
+        return False
+    return max(c.mean_u for c in recent) - max(c.mean_u for c in cycles[:-FLAT_CYCLES]) < FLAT_U
+
+
+def _save_generator(bench: _Bench) -> None:
+    """generator.safetensors and, beside it, what one needs to know to use it."""
+    workshop, generator = bench.workshop, bench.learner.generator
+    tensors = generator.state_dict()
+    info = {
+        "schema": "edgesynth.generator/1",
+        "digest": digest_of(tensors),
+        "prototype": workshop.question.prototype,
+        "requirements": [r.text for r in workshop.requirements],
+        "groups": [group.model_dump() for group in workshop.space.groups],
+        "blocks": [block.model_dump() for block in workshop.space.blocks],
+    }
+    write_file(workshop.run / GENERATOR, to_bytes(tensors))
+    write_json(workshop.run / "generator.json", info)
+    workshop.journal.put("generator", "learned", {"digest": info["digest"]})
+
+
+def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int) -> list[Network]:
+    """Finish candidates until `count` of the batch meet everything, or the attempts are used up; all of the batch.
+
+    A batch that was interrupted goes through the same candidates again and finds what is finished in the journal.
+    """
+    workshop, learner = bench.workshop, bench.learner
+    journal, progress = workshop.journal, workshop.progress
+    known_before = journal.get("batch", batch)
+    if known_before is None:
+        known_before = [network.genome_digest for network in _networks(journal)]
+        journal.put("batch", batch, known_before)
+    before = [Network.model_validate(journal.get("network", key)) for key in known_before]
+    # The pilot is a network of the synthesis like any other; those of earlier batches are not this batch's.
+    done = list(before) if batch == SYNTHESIS else []
+    learner.objective.transfer = _transfer(bench, before)
+    selection = Selection(learner, bench.score, first_seed, count, [network.genome for network in before])
+    finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
+    attempts = iter(selection)
+    while sum(network.satisfied for network in done) < count and len(done) < ATTEMPTS_A_NETWORK * count:
+        candidate = next(attempts, None)
+        if candidate is None:
+            progress.note("the generator has no further network that is small enough and different")
+            break
+        done.append(finisher(candidate.score, candidate.seed))
+        learner.objective.transfer = _transfer(bench, [*before, *done])
+        progress.network(done[-1], sum(network.satisfied for network in done), count)
+    return done
+
+
+def _networks(journal: Journal) -> list[Network]:
+    return [Network.model_validate(value) for value in journal.all("network")]
+
+
+def _known_score(journal: Journal, key: str) -> Score:
+    return Score.model_validate(journal.get("score", key))
+
+
+def _transfer(bench: _Bench, networks: Sequence[Network]) -> float:
+    unique = {network.genome_digest: network for network in networks}
+    pairs = [(_known_score(bench.workshop.journal, key), network) for key, network in unique.items()]
+    return transfer_factor(pairs, bench.prototype.scored, bench.prototype.info.val_metric)
+
+
+def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
+    """The record of the whole run. Here, and only here, the test split is read, once per network."""
+    workshop, journal = bench.workshop, bench.workshop.journal
+    networks = [
+        network.model_copy(update={"test_metric": read_test_metric(workshop, network, bench.prototype)})
+        for network in _networks(journal)
+    ]
+    results = Results(
+        schema="edgesynth.results/1",
+        version=edgesynth.__version__,
+        seed=workshop.question.seed,
+        data=workshop.data_info(),
+        prototype=bench.prototype.info.model_copy(update={"test_metric": _prototype_test_metric(bench)}),
+        requirements=[requirement.text for requirement in workshop.requirements],
+        performance="netscore",
+        generator=GeneratorInfo(
+            file=GENERATOR,
+            digest=digest_of(bench.learner.generator.state_dict()),
+            cycles=cycles,
+            transfer=_transfer(bench, networks),
+        ),
+        networks=networks,
+        warnings=[],
+    )
+    write_json(workshop.run / RESULTS, results.model_dump(mode="json"))
+    return results
+
+
+def _prototype_test_metric(bench: _Bench) -> float:
+    workshop = bench.workshop
+    recorded = workshop.journal.get("test", "prototype")
+    if recorded is None:
+        test = workshop.data.test
+        recorded = workshop.task.evaluate(outputs(workshop.space.module, test.images), test.targets)
+        workshop.journal.put("test", "prototype", recorded)
+    return float(recorded)

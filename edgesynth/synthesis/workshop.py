@@ -1,0 +1,183 @@
+"""Everything that the stages of a run work with, put together from the question before anything is trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from edgesynth.data import DataSet, Split, find_source
+from edgesynth.devices import Oracle, open_oracle
+from edgesynth.errors import DataError, PrototypeError, RequirementError, RunError
+from edgesynth.prototypes import load_prototype
+from edgesynth.records import DataInfo
+from edgesynth.requirements import METRICS, Requirement, check_consistent
+from edgesynth.space.cost import CostModel, Costs, count
+from edgesynth.space.genome import allowed_widths, canonical
+from edgesynth.space.surgery import trial_surgery
+from edgesynth.space.trace import Space, trace
+from edgesynth.synthesis.executor import Executor, InProcess
+from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.question import Question
+from edgesynth.synthesis.training import seed_of
+from edgesynth.tasks import Classification, Task
+
+__all__ = ["Workshop", "open_workshop"]
+
+SCORING_IMAGES = 2000
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The tools of one run. `train` and `scoring` are the two parts of the data's training split: what is trained on,
+    and what candidates are scored on. `full` are the prototype's own costs."""
+
+    question: Question
+    requirements: Sequence[Requirement]
+    run: Path
+    journal: Journal
+    data: DataSet
+    train: Split
+    scoring: Split
+    task: Task
+    space: Space
+    costs: CostModel
+    full: Costs
+    oracles: Mapping[str, Oracle]
+    executor: Executor
+    progress: Progress
+
+    def seed(self, *use: int) -> int:
+        """A seed of its own for each use of randomness in the run."""
+        return seed_of(self.question.seed, *use)
+
+    def data_info(self) -> DataInfo:
+        """What the data set and its splits were, for the record."""
+        sizes = {"train": len(self.train), "scoring": len(self.scoring)}
+        sizes |= {"val": len(self.data.val), "test": len(self.data.test)}
+        return DataInfo(
+            name=self.data.name,
+            metric=self.task.metric,
+            input_shape=list(self.data.input_shape),
+            classes=list(self.data.classes),
+            split_seed=self.data.split_seed,
+            sizes=sizes,
+            digests=self.data.digests,
+        )
+
+
+@contextmanager
+def open_workshop(question: Question, journal: Journal, progress: Progress) -> Iterator[Workshop]:
+    """Load data and prototype, trace, check the requirements, reach the targets.
+
+    Raises the EdgesynthError of whatever is wrong with the question, before any time is spent on training.
+    """
+    requirements = question.parsed()
+    targets = question.all_targets()
+    check_consistent(requirements, {})
+    data = find_source(question.data).load().limit(question.train_images)
+    task = Classification()
+    _check_metrics(requirements, task)
+    train, scoring = _split_off_scoring(data)
+    channels, height, width = data.input_shape
+    torch.manual_seed(seed_of(question.seed))
+    prototype = load_prototype(
+        question.prototype, channels, len(data.classes), Path(question.weights) if question.weights else None
+    )
+    space = trace(prototype, torch.zeros(1, channels, height, width), question.frozen)
+    trial_surgery(space)
+    _check_outputs(space, len(data.classes), question.prototype)
+    costs, full = CostModel.from_space(space), count(space.module, space.example)
+    check_consistent(requirements, {"params": full.params, "macs": full.macs})
+    _check_reachable(requirements, space, costs, full)
+    _check_same_data(journal, data)
+    with ExitStack() as stack:
+        oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
+        yield Workshop(
+            question=question,
+            requirements=requirements,
+            run=journal.run,
+            journal=journal,
+            data=data,
+            train=train,
+            scoring=scoring,
+            task=task,
+            space=space,
+            costs=costs,
+            full=full,
+            oracles=oracles,
+            executor=InProcess(),
+            progress=progress,
+        )
+
+
+def _split_off_scoring(data: DataSet) -> tuple[Split, Split]:
+    """The last tenth of the training split, 2,000 images at most, is for scoring candidates alone."""
+    images = len(data.train)
+    scoring = min(SCORING_IMAGES, images // 10)
+    if scoring < len(data.classes):
+        raise DataError(
+            f"{data.name} has {images} images to train on, too few: {10 * len(data.classes)} are the least for "
+            f"{len(data.classes)} classes"
+        )
+    cut = images - scoring
+    return (
+        Split(data.train.images[:cut], data.train.targets[:cut]),
+        Split(data.train.images[cut:], data.train.targets[cut:]),
+    )
+
+
+def _check_metrics(requirements: Sequence[Requirement], task: Task) -> None:
+    for requirement in requirements:
+        if requirement.quantity in METRICS and requirement.quantity != task.metric:
+            raise RequirementError(f"requirement '{requirement.text}': the metric of this task is {task.metric}")
+
+
+def _check_outputs(space: Space, classes: int, name: str) -> None:
+    with torch.no_grad():
+        shape = tuple(space.module(space.example).shape)
+    if shape != (1, classes):
+        raise PrototypeError(
+            f"prototype {name} answers one image with a tensor of shape {shape}, the data has {classes} classes: "
+            f"(1, {classes}) is wanted"
+        )
+
+
+def _check_reachable(requirements: Sequence[Requirement], space: Space, costs: CostModel, full: Costs) -> None:
+    """A size below the smallest network of the space, or above the prototype's, is no use searching for."""
+    least = costs.of(
+        canonical(
+            {g.name: allowed_widths(g.channels)[0] for g in space.groups},
+            {b.name: False for b in space.blocks},
+            space.groups,
+            space.blocks,
+        )
+    )
+    for requirement in requirements:
+        if requirement.quantity not in ("macs", "params"):
+            continue
+        smallest, greatest = getattr(least, requirement.quantity), getattr(full, requirement.quantity)
+        bound = requirement.bound(greatest)
+        if requirement.operator == "<=" and bound < smallest:
+            raise RequirementError(
+                f"requirement '{requirement.text}' asks for at most {bound:,.0f}, the smallest network that can be "
+                f"made of this prototype has {smallest:,}: relax it, or take a smaller prototype"
+            )
+        if requirement.operator == ">=" and bound > greatest:
+            raise RequirementError(
+                f"requirement '{requirement.text}' asks for at least {bound:,.0f}, "
+                f"the prototype itself has {greatest:,}"
+            )
+
+
+def _check_same_data(journal: Journal, data: DataSet) -> None:
+    recorded = journal.get("data", "digests")
+    if recorded is None:
+        journal.put("data", "digests", data.digests)
+    elif recorded != data.digests:
+        raise RunError(
+            f"the images of {data.name} are not those that {journal.run} was started with: "
+            "bring the old ones back, or start a new run with another --out"
+        )

@@ -1,0 +1,83 @@
+"""A PyTorch network to a static ONNX file at a given opset."""
+
+import copy
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgesynth_exporters.errors import ExportError
+from edgesynth_exporters.files import write_atomically
+
+__all__ = ["export_onnx"]
+
+INPUT, OUTPUT = "input", "output"
+
+
+def export_onnx(module: nn.Module, example: Tensor, path: Path, opset: int) -> None:
+    """Write `module` as ONNX with one static input and one output, batch norm folded into the convolutions.
+
+    `example` is one batch (N, C, H, W); its shape becomes the file's. The file is written only after it passed
+    onnx's full check and was found to have the opset asked for: torch may silently hand back another.
+    Raises ExportError that names what the exporter refused.
+    """
+    network = copy.deepcopy(module).cpu().eval()
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), _silence():
+            # The TorchScript exporter is announced as ageing, yet it alone writes a true opset 13.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (example.cpu(),),
+                buffer,  # type: ignore[arg-type]  # the annotation forgets the file objects that it takes
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                do_constant_folding=True,
+                dynamo=False,
+            )
+        model = onnx.load_from_string(buffer.getvalue())
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(f"cannot export {type(module).__name__} at opset {opset}: {first_line}") from error
+    _assert_as_asked(model, opset)
+    try:
+        write_atomically(path, model.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Throw away what reaches standard output below Python: on failure the exporter prints its whole graph there."""
+    stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(nowhere)
+
+
+def _assert_as_asked(model: onnx.ModelProto, opset: int) -> None:
+    found = {entry.domain: entry.version for entry in model.opset_import}
+    if found.get("") != opset:
+        raise ExportError(f"asked for ONNX opset {opset}, the exporter wrote {found}: refusing the file")
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            producer = producers.get(node.input[0])
+            if producer is not None and producer.op_type == "Conv":
+                raise ExportError(f"batch norm '{node.name}' was not folded into convolution '{producer.name}'")
+    for value in (*model.graph.input, *model.graph.output):
+        if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
+            raise ExportError(f"'{value.name}' has a dynamic shape; a TensorRT engine for a board wants static ones")

@@ -1,0 +1,82 @@
+"""From what a run saw to the document that the agent answers with (`schemas/measurement-1.json`)."""
+
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from edgesynth_agent.energy import window_energy
+from edgesynth_agent.engines.base import Engine
+from edgesynth_agent.measure import Run, Schedule
+from edgesynth_agent.stats import mean, quantile, t_interval95
+
+__all__ = ["SCHEMA", "measurement_document"]
+
+SCHEMA = "edgesynth.measurement/1"
+
+
+class _Window(NamedTuple):
+    """One entry of the record's `windows`."""
+
+    duration_s: float
+    inferences: int
+    energy_j: Optional[float]
+    samples: int
+
+
+def measurement_document(
+    target: str, device: Dict[str, Any], engine: Engine, batch: int, seed: int, schedule: Schedule, run: Run
+) -> Dict[str, Any]:
+    """One measurement. Figures are per inference of the whole batch; energy is None unless every window has it."""
+    windows = _windows(run)
+    warnings = list(run.warnings)
+    if run.samples and any(window.energy_j is None for window in windows):
+        warnings.append("energy is unknown: a window has fewer than two power samples; ask for longer windows")
+    latencies_ms = sorted(1e3 * latency_s for window in run.windows for latency_s in window.latencies_s)
+    flags = dict(engine.flags)
+    flags.update(schedule._asdict(), warmup_s=run.warmup_s, inputs="normal noise", seed=seed)
+    document = {
+        "schema": SCHEMA,
+        "target": target,
+        "source": "measured",
+        "device": device,
+        "engine": {
+            "backend": engine.backend,
+            "version": engine.version,
+            "precision": engine.precision,
+            "batch": batch,
+            "flags": flags,
+        },
+        "windows": [dict(window._asdict()) for window in windows],
+        "idle_power_w": None,
+        "latency_ms": {
+            "mean": mean(latencies_ms),
+            "p50": quantile(latencies_ms, 0.50),
+            "p90": quantile(latencies_ms, 0.90),
+            "p99": quantile(latencies_ms, 0.99),
+        },
+        "ci95": {"latency_ms": t_interval95([1e3 * window.duration_s / window.inferences for window in windows])},
+        "warnings": warnings,
+    }
+    _add_energy(document, windows)
+    return document
+
+
+def _windows(run: Run) -> List[_Window]:
+    windows = []
+    for window in run.windows:
+        energy_j, samples = window_energy(run.samples, window.start_s, window.end_s)
+        windows.append(_Window(window.end_s - window.start_s, len(window.latencies_s), energy_j, samples))
+    return windows
+
+
+def _add_energy(document: Dict[str, Any], windows: List[_Window]) -> None:
+    energies_j = [window.energy_j for window in windows if window.energy_j is not None]
+    if len(energies_j) < len(windows):
+        document.update(power_w=None, energy_mj=None, inferences_per_joule=None)
+        document["ci95"].update(energy_mj=None, inferences_per_joule=None)
+        return
+    inferences = sum(window.inferences for window in windows)
+    each_mj = [1e3 * energy_j / windows[index].inferences for index, energy_j in enumerate(energies_j)]
+    document["power_w"] = sum(energies_j) / sum(window.duration_s for window in windows)
+    document["energy_mj"] = 1e3 * sum(energies_j) / inferences
+    document["inferences_per_joule"] = inferences / sum(energies_j)
+    document["ci95"]["energy_mj"] = t_interval95(each_mj)
+    document["ci95"]["inferences_per_joule"] = t_interval95([1e3 / value for value in each_mj])

@@ -1,0 +1,86 @@
+"""Every error that the agent raises on purpose.
+
+    AgentError                 500: something in the agent failed
+    ├── RequestError           400: a request that does not parse, or has a field out of bounds
+    ├── NotFoundError          404: no such route, model or job
+    ├── BusyError              409: a job runs already, or another agent holds the socket
+    ├── TooLargeError          413: a body above its bound
+    ├── RefusedError           422: understood but not acceptable: wrong digest, no ONNX, external data, other target
+    ├── StorageError           507: the disk is full or cannot be written
+    ├── EngineError            a runtime is missing, refused the model, or failed while running it
+    └── WorkerError            the child process of a job died or ran out of time
+
+The number is the HTTP status of the reply. Engine and worker errors end a job, so they travel in the job's document.
+Programming mistakes stay what they are; the server answers 500 for them and logs the traceback.
+"""
+
+from typing import Dict, Optional
+
+__all__ = [
+    "AgentError",
+    "BusyError",
+    "EngineError",
+    "NotFoundError",
+    "RefusedError",
+    "RequestError",
+    "StorageError",
+    "TooLargeError",
+    "WorkerError",
+    "internal_error",
+]
+
+
+class AgentError(Exception):
+    """What was wrong, where, and what to do next, each a phrase without a full stop."""
+
+    status = 500
+
+    def __init__(self, what: str, where: str, next_step: str, status: Optional[int] = None) -> None:
+        super().__init__("{}: {}; {}".format(where, what, next_step))
+        self.what = what
+        self.where = where
+        self.next_step = next_step
+        if status is not None:
+            self.status = status
+
+    def document(self) -> Dict[str, str]:
+        """The error as the API shows it."""
+        return {"what": self.what, "where": self.where, "next": self.next_step}
+
+
+class RequestError(AgentError):
+    status = 400
+
+
+class NotFoundError(AgentError):
+    status = 404
+
+
+class BusyError(AgentError):
+    status = 409
+
+
+class TooLargeError(AgentError):
+    status = 413
+
+
+class RefusedError(AgentError):
+    status = 422
+
+
+class StorageError(AgentError):
+    status = 507
+
+
+class EngineError(AgentError):
+    pass
+
+
+class WorkerError(AgentError):
+    pass
+
+
+def internal_error(failure: Exception, where: str) -> AgentError:
+    """What to tell of a programming mistake; the traceback belongs in the log."""
+    what = "{}: {}".format(type(failure).__name__, failure)
+    return AgentError(what, where, "this is a fault of the agent: please report it with the agent's log")

@@ -1,0 +1,83 @@
+"""The job request of the API: a JSON document in, a checked value out."""
+
+import re
+from typing import Any, Dict, NamedTuple, Tuple
+
+from edgesynth_agent.errors import RequestError
+from edgesynth_agent.measure import Schedule
+
+__all__ = ["JobRequest", "parse_job_request"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+# Least and greatest value of each number. Two windows are the fewest that have a confidence interval.
+_BATCH = (1, 1024)
+_LIMIT_S = (1, 3600)
+_SCHEDULE = {
+    "warmup_min_s": (0, 600),
+    "warmup_max_s": (0, 600),
+    "windows": (2, 100),
+    "window_s": (0.01, 600),
+}
+
+
+class JobRequest(NamedTuple):
+    """Measure the stored `model` (SHA-256) as `target`; give up after `limit_s` of wall-clock time."""
+
+    model: str
+    target: str
+    batch: int
+    limit_s: float
+    schedule: Schedule
+
+    def document(self) -> Dict[str, Any]:
+        """The request as it was asked."""
+        return dict(self._asdict(), schedule=dict(self.schedule._asdict()))
+
+
+def parse_job_request(document: Any) -> JobRequest:
+    """Raises RequestError naming the first field that is missing, unknown, of another type or out of bounds."""
+    fields = _object(document, "the job", JobRequest._fields)
+    schedule = _object(fields["schedule"], "schedule", Schedule._fields)
+    if not isinstance(fields["model"], str) or not _DIGEST.fullmatch(fields["model"]):
+        raise _wrong("model", "it is no SHA-256", "give 64 lower-case hexadecimal digits")
+    if not isinstance(fields["target"], str):
+        raise _wrong("target", "it is no text", "give the name of a target")
+    for name, bounds in _SCHEDULE.items():
+        _number(schedule[name], "schedule." + name, bounds, whole=name == "windows")
+    request = JobRequest(
+        model=fields["model"],
+        target=fields["target"],
+        batch=_number(fields["batch"], "batch", _BATCH, whole=True),
+        limit_s=_number(fields["limit_s"], "limit_s", _LIMIT_S, whole=False),
+        schedule=Schedule(**schedule),
+    )
+    if request.schedule.warmup_max_s < request.schedule.warmup_min_s:
+        raise _wrong("schedule.warmup_max_s", "it is less than warmup_min_s", "give at least warmup_min_s")
+    longest_s = request.schedule.warmup_max_s + request.schedule.windows * request.schedule.window_s
+    if request.limit_s < longest_s:
+        raise _wrong("limit_s", "the schedule alone may take {:g} s".format(longest_s), "give more than that")
+    return request
+
+
+def _wrong(field: str, what: str, next_step: str) -> RequestError:
+    return RequestError(what, "field '{}'".format(field), next_step)
+
+
+def _object(document: Any, where: str, names: Tuple[str, ...]) -> Dict[str, Any]:
+    expected = "give an object of exactly " + ", ".join(names)
+    if not isinstance(document, dict):
+        raise RequestError("it is no JSON object", where, expected)
+    for name in sorted(document.keys() ^ set(names)):
+        raise _wrong(name, "it is " + ("unknown" if name in document else "missing"), expected)
+    return document
+
+
+def _number(value: Any, field: str, bounds: Tuple[float, float], whole: bool) -> Any:
+    least, greatest = bounds
+    # bool is an int in Python, and is none in JSON
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise _wrong(field, "it is no {}number".format("whole " if whole else ""), "give one")
+    if not least <= value <= greatest:
+        raise _wrong(field, "{:g} is out of bounds".format(value), "give {:g} to {:g}".format(least, greatest))
+    return value

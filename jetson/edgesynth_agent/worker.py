@@ -1,0 +1,103 @@
+"""`edgesynth-agent worker`: one order, carried out in a process that may crash without harm to the agent.
+
+The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "measure", "model": path,
+"request": {…}, "device": {…}, "memory_mib": number or null}. The worker ends as soon as stdin does. Its stdout
+carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
+{"error": {what, where, next}}.
+"""
+
+import json
+import os
+import resource
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO, Callable, Dict, Optional
+
+from edgesynth_agent.clock import MonotonicClock
+from edgesynth_agent.document import measurement_document
+from edgesynth_agent.engines import OnnxRuntimeEngine
+from edgesynth_agent.errors import AgentError, EngineError, internal_error
+from edgesynth_agent.measure import measure
+from edgesynth_agent.power import NO_SENSOR, AbsentPower
+from edgesynth_agent.request import parse_job_request
+
+__all__ = ["run_worker"]
+
+_SEED = 0
+
+Emit = Callable[[Dict[str, Any]], None]
+
+
+def run_worker() -> int:
+    """Carry out the order on stdin; the exit code, 0 also for an error that was told as an event."""
+    # What a runtime prints from C must not end up between the events: they get a descriptor of their own.
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    order = json.loads(_first_line(0))
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    try:
+        result = _carry_out(order, lambda event: _emit(events, event))
+        _emit(events, {"result": result})
+    except AgentError as error:
+        _emit(events, {"error": error.document()})
+    except MemoryError:
+        full = EngineError("it does not fit into the memory it may use", "the worker", "use a smaller model or batch")
+        _emit(events, {"error": full.document()})
+    except Exception as failure:
+        traceback.print_exc()
+        _emit(events, {"error": internal_error(failure, "the worker").document()})
+    sys.stderr.flush()
+    # Runtimes have crashed while being taken down; the result is out, so there is nothing left to take down for.
+    os._exit(0)
+
+
+def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
+    if order["do"] == "runtimes":
+        return {name: _runtime(name) for name in order["names"]}
+    if order["memory_mib"] is not None:
+        limit = order["memory_mib"] * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    request = parse_job_request(order["request"])
+    emit({"stage": "loading", "progress": 0.0})
+    engine = OnnxRuntimeEngine(order["model"])
+    engine.prepare(request.batch, _SEED)
+    run = measure(
+        engine,
+        MonotonicClock(),
+        AbsentPower(NO_SENSOR),
+        request.schedule,
+        lambda stage, share: emit({"stage": stage, "progress": share}),
+    )
+    engine.close()
+    return measurement_document(request.target, order["device"], engine, request.batch, _SEED, request.schedule, run)
+
+
+def _runtime(name: str) -> Dict[str, Optional[str]]:
+    """Version of an importable module, else why there is none."""
+    try:
+        return {"version": __import__(name).__version__, "reason": None}
+    except Exception as error:  # a broken installation raises whatever it likes
+        return {"version": None, "reason": "{}: {}".format(type(error).__name__, error)}
+
+
+def _emit(events: BinaryIO, event: Dict[str, Any]) -> None:
+    events.write(json.dumps(event, allow_nan=False).encode() + b"\n")
+    events.flush()
+
+
+def _first_line(descriptor: int) -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(descriptor, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode()
+
+
+def _end_with_stdin() -> None:
+    # os.read, because a thread that dies inside sys.stdin's lock can take the interpreter's exit with it.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)

@@ -1,0 +1,92 @@
+"""What every implementation of the agent's seams must do. A test class inherits one and says how to make the thing."""
+
+from abc import ABC, abstractmethod
+
+import pytest
+from edgesynth_agent.clock import Clock
+from edgesynth_agent.engines import Engine
+from edgesynth_agent.errors import EngineError
+from edgesynth_agent.power import PowerSource
+
+
+class ClockContract(ABC):
+    @abstractmethod
+    def make(self) -> Clock: ...
+
+    def test_never_goes_back(self):
+        clock = self.make()
+        times = [clock.now_s() for _ in range(1000)]
+        assert times == sorted(times)
+        assert all(isinstance(time_s, float) for time_s in times)
+
+
+class EngineContract(ABC):
+    """`make` gives an engine whose network takes batch 2 and does not take `bad_batch`."""
+
+    bad_batch: int
+
+    @abstractmethod
+    def make(self) -> Engine: ...
+
+    @pytest.fixture
+    def engine(self):
+        engine = self.make()
+        yield engine
+        engine.close()
+
+    def test_says_what_it_is(self, engine):
+        assert engine.backend
+        assert engine.version
+        assert engine.precision in ("fp32", "fp16", "int8")
+        assert isinstance(engine.flags, dict)
+
+    def test_runs_again_and_again(self, engine):
+        engine.prepare(batch=2, seed=0)
+        engine.run()
+        engine.run()
+
+    def test_may_be_prepared_again(self, engine):
+        for seed in (0, 1):
+            engine.prepare(batch=2, seed=seed)
+            engine.run()
+
+    def test_refuses_a_batch_with_an_engine_error(self, engine):
+        with pytest.raises(EngineError) as caught:
+            engine.prepare(batch=self.bad_batch, seed=0)
+        assert all(caught.value.document().values())
+
+    def test_running_unprepared_is_an_engine_error(self, engine):
+        with pytest.raises(EngineError):
+            engine.run()
+
+    def test_may_be_closed_twice(self, engine):
+        engine.close()
+
+
+class PowerSourceContract(ABC):
+    """`make` gives a source; `let_pass` lets time pass on its clock."""
+
+    @abstractmethod
+    def make(self) -> PowerSource: ...
+
+    @abstractmethod
+    def let_pass(self, seconds: float) -> None: ...
+
+    @abstractmethod
+    def now_s(self) -> float: ...
+
+    def test_samples_ascend_within_the_time_asked_for(self):
+        source = self.make()
+        for _ in range(2):
+            start_s = self.now_s()
+            source.start()
+            self.let_pass(1.0)
+            times = [sample.time_s for sample in source.stop()]
+            assert times == sorted(set(times))
+            assert all(start_s <= time_s <= self.now_s() for time_s in times)
+
+    def test_has_either_samples_or_a_reason_for_none(self):
+        source = self.make()
+        source.start()
+        self.let_pass(1.0)
+        assert bool(source.stop()) == (source.absence is None)

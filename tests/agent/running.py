@@ -1,0 +1,139 @@
+"""An agent as a process, for tests, and what can be seen of its children."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["RunningAgent", "children", "gone", "job_request", "until"]
+
+_LIMIT_S = 20.0
+
+
+def until(condition):
+    """Wait for something that must come true, and return it."""
+    end_s = time.monotonic() + _LIMIT_S
+    while time.monotonic() < end_s:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+def children(pid):
+    """Process ids of the living children of a process."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == pid and state != "Z":
+                    found.append(int(folder.name))
+    return found
+
+
+def gone(pid):
+    """Whether a process has ended, be it not yet reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def job_request(model, window_s=0.02, limit_s=60, **changes):
+    schedule = {"warmup_min_s": 0, "warmup_max_s": 0.05, "windows": 3, "window_s": window_s}
+    return {"model": model, "target": "host", "batch": 1, "limit_s": limit_s, "schedule": schedule, **changes}
+
+
+class RunningAgent:
+    """`edgesynth-agent serve` in `folder`, spoken to in plain HTTP."""
+
+    def __init__(self, folder, *options, command=(sys.executable, "-m", "edgesynth_agent")):
+        self.socket_path = folder / "agent.sock"
+        self.process = subprocess.Popen(
+            [*command, "serve", "--socket", self.socket_path, "--store", folder / "models", *options],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        until(self._answers)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(_LIMIT_S)
+        self.process.stdin.close()
+        self.process.stderr.close()
+
+    def _answers(self):
+        assert self.process.poll() is None, self.process.stderr.read()
+        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+            return self.ask("GET", "/v1/health")[0] == 200
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_LIMIT_S)
+        try:
+            connection.connect(str(self.socket_path))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def say(self, data):
+        """Raw bytes in, raw bytes out until the agent closes."""
+        with self.connect() as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            reply = b""
+            while chunk := connection.recv(65536):
+                reply += chunk
+        return reply
+
+    def ask(self, method, path, body=None, headers=None):
+        """Status and document."""
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = self.connect()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it may refuse a body without reading it
+                connection.request(method, path, body=body, headers=headers or {})
+            with connection.getresponse() as response:
+                data = response.read()
+                return response.status, json.loads(data) if data else None
+        finally:
+            connection.close()
+
+    def upload(self, path):
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        assert self.ask("PUT", f"/v1/models/{digest}", data)[0] == 201
+        return digest
+
+    def submit(self, request):
+        status, job = self.ask("POST", "/v1/jobs", json.dumps(request))
+        assert status == 201, job
+        return job["id"]
+
+    def job(self, job_id):
+        return self.ask("GET", f"/v1/jobs/{job_id}")[1]
+
+    def ended(self, job_id):
+        """The job, once it has ended."""
+        return until(lambda: (job := self.job(job_id)) and job["status"] in ("done", "failed", "cancelled") and job)
+
+    def measuring(self, job_id):
+        """Process id of the worker, once it measures."""
+        until(lambda: self.job(job_id)["stage"] == "measuring")
+        (pid,) = children(self.process.pid)
+        return pid
+
+    def sockets(self):
+        """Inodes of the sockets that the agent itself holds."""
+        links = [str(link.readlink()) for link in Path(f"/proc/{self.process.pid}/fd").iterdir()]
+        return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}

@@ -1,0 +1,95 @@
+"""Who answers for a target."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgesynth.devices import EstimateOracle, FakeOracle, HostOracle, Oracle, Schedule, open_oracle
+from edgesynth.devices.client import AgentClient
+from edgesynth.errors import DeviceError, EdgesynthError
+from tests.agent.models import save_conv
+from tests.agent.running import children
+from tests.devices.contract import OracleContract
+
+SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
+
+
+class TestFakeOracle(OracleContract):
+    def make(self) -> Oracle:
+        return FakeOracle("host", lambda onnx: (2.0, None))
+
+    def test_remembers_and_computes(self, model: Path) -> None:
+        with FakeOracle("tx2-sim", lambda onnx: (2.0, 8.0)) as oracle:
+            record = oracle.measure(model, batch=3)
+        assert oracle.asked == [(model, 3)]
+        assert (record.source, record.power_w, record.inferences_per_joule) == ("simulated", 4.0, 125.0)
+
+
+class TestHostOracle(OracleContract):
+    def make(self) -> Oracle:
+        return HostOracle(SHORT)
+
+    def test_what_was_measured_here_says_so(self, model: Path) -> None:
+        stages = []
+        with HostOracle(SHORT, lambda stage, share: stages.append(stage)) as oracle:
+            record = oracle.measure(model)
+        assert (record.source, record.energy_mj) == ("measured", None)
+        assert record.ci95["latency_ms"] is not None
+        assert stages[-1] == "done"
+
+    def test_what_the_device_refuses_is_one_line(self, oracle: Oracle, tmp_path: Path) -> None:
+        path = save_conv(tmp_path / "open.onnx", size="s")
+        with pytest.raises(DeviceError, match="is open") as caught:
+            oracle.measure(path)
+        assert caught.value.exit_code == 3
+        assert "\n" not in str(caught.value)
+
+    def test_an_interrupt_leaves_the_device_free(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with HostOracle(SHORT.model_copy(update={"window_s": 10.0})) as oracle:
+            monkeypatch.setattr(AgentClient, "wait", interrupt)
+            for _ in range(2):  # the second would be refused if the first were still running
+                with pytest.raises(KeyboardInterrupt):
+                    oracle.measure(model)
+
+
+class TestEstimateOracle(OracleContract):
+    def make(self) -> Oracle:
+        return EstimateOracle("tx2-sim")
+
+    def test_an_estimate_says_so(self, oracle: Oracle, model: Path) -> None:
+        assert oracle.measure(model).source == "estimated"
+
+
+def test_a_device_that_dies_is_a_device_error(tmp_path: Path) -> None:
+    def kill(stage: str, share: float) -> None:
+        (pid,) = children(os.getpid())
+        os.kill(pid, signal.SIGKILL)
+
+    with HostOracle(SHORT, kill) as oracle, pytest.raises(DeviceError, match="host: "):
+        oracle.measure(save_conv(tmp_path / "conv.onnx"))
+
+
+@pytest.mark.parametrize(("target", "kind"), [("host", HostOracle), ("tx2-sim", EstimateOracle)])
+def test_open_oracle_finds_who_answers(target: str, kind: type[Oracle]) -> None:
+    oracle = open_oracle(target)
+    assert isinstance(oracle, kind)
+    assert oracle.target == target
+
+
+def test_open_oracle_refuses_an_unknown_target() -> None:
+    with pytest.raises(EdgesynthError, match="tx3"):
+        open_oracle("tx3")
+
+
+def test_importing_devices_is_light() -> None:
+    heavy = {"torch", "onnx", "onnxruntime", "numpy", "edgesynth_agent"}
+    code = f"import sys, edgesynth.devices; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

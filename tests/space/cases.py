@@ -1,0 +1,50 @@
+"""Prototypes to search in, and random genomes of them."""
+
+from functools import cache
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from edgesynth.prototypes import PROTOTYPES
+from edgesynth.records import Genome
+from edgesynth.space.genome import allowed_widths, canonical
+from edgesynth.space.surgery import Ranking
+from edgesynth.space.trace import Space, trace
+from tests.networks import TOYS, example, make
+
+__all__ = ["CASES", "genomes", "prototype", "rankings", "space_of"]
+
+CASES = [*TOYS, *PROTOTYPES]
+
+
+@cache
+def prototype(name: str) -> tuple[nn.Module, Tensor]:
+    """The network and one image."""
+    if name in TOYS:
+        return make(TOYS[name]), example()
+    torch.manual_seed(0)
+    return PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 12, 12)
+
+
+@cache
+def space_of(name: str) -> Space:
+    return trace(*prototype(name))
+
+
+def genomes(space: Space) -> st.SearchStrategy[Genome]:
+    widths = {group.name: st.sampled_from(allowed_widths(group.channels)) for group in space.groups}
+    kept = {block.name: st.booleans() for block in space.blocks}
+    return st.tuples(st.fixed_dictionaries(widths), st.fixed_dictionaries(kept)).map(
+        lambda parts: canonical(*parts, space.groups, space.blocks)
+    )
+
+
+def rankings(space: Space) -> st.SearchStrategy[Ranking]:
+    """A random order of the channels of every group."""
+
+    def ranking(seed: int) -> Ranking:
+        random = torch.Generator().manual_seed(seed)
+        return {group.name: torch.randperm(group.channels, generator=random).tolist() for group in space.groups}
+
+    return st.integers(0, 2**31).map(ranking)

@@ -1,0 +1,133 @@
+"""The learner against a world whose truth is known."""
+
+import pytest
+import torch
+
+from edgesynth.space.genome import digest
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.loop import spread_genomes
+from edgesynth.synthesis.selection import Selection, transfer_factor
+from tests.synthesis.world import World
+
+REQUIREMENTS = ("macs<=prototype/4", "accuracy>=prototype-0.05")
+SEEDS = list(range(32))
+
+
+@pytest.fixture(scope="module")
+def learned():
+    world = World()
+    learner = world.learner(REQUIREMENTS)
+    cycles = [learner.cycle(number, world.score) for number in range(10)]
+    return world, learner, cycles
+
+
+def mean_u_and_share(world, learner, generator):
+    scores = world.score(generator.generate(SEEDS))
+    return (
+        sum(learner.expected_u(s) for s in scores) / len(scores),
+        sum(learner.satisfied(s) for s in scores) / len(scores),
+    )
+
+
+def test_learning_improves_u_and_meets_the_requirements(learned):
+    world, learner, _ = learned
+    untrained = Generator(world.space.groups, world.space.blocks, seed=0)
+    u_before, share_before = mean_u_and_share(world, learner, untrained)
+    u_after, share_after = mean_u_and_share(world, learner, learner.generator)
+    assert share_before < 0.5
+    assert share_after >= 0.85
+    assert u_after > u_before + 3
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_learning_does_not_depend_on_a_lucky_seed(seed):
+    world = World(seed)
+    learner = world.learner(REQUIREMENTS, seed)
+    for number in range(10):
+        learner.cycle(number, world.score)
+    untrained = Generator(world.space.groups, world.space.blocks, seed)
+    u_before, share_before = mean_u_and_share(world, learner, untrained)
+    u_after, share_after = mean_u_and_share(world, learner, learner.generator)
+    assert u_after > u_before + 1
+    assert share_after > max(0.6, share_before)
+
+
+def test_it_beats_random_search_with_as_many_scores(learned):
+    """The untrained generator spread over sizes, the best that meets everything: what luck alone would find."""
+    world, learner, _ = learned
+    drawn = spread_genomes(Generator(world.space.groups, world.space.blocks, seed=0), 0, 200, len(world.space.blocks))
+    lucky = max(learner.expected_u(s) for s in world.score(drawn) if learner.satisfied(s))
+    found = [s for s in world.score(learner.generator.generate(SEEDS)) if learner.satisfied(s)]
+    assert max(learner.expected_u(s) for s in found) > lucky
+
+
+def test_seeds_do_not_collapse_onto_one_network(learned):
+    _, learner, _ = learned
+    assert len({digest(genome) for genome in learner.generator.generate(SEEDS)}) >= 8
+
+
+def test_the_inquisitor_predicts_before_it_sees(learned):
+    _, _, cycles = learned
+    assert cycles[0].rank_correlation is None
+    told = [cycle.rank_correlation for cycle in cycles[1:] if cycle.rank_correlation is not None]
+    assert sum(told) / len(told) > 0.5
+
+
+def test_the_figures_of_a_cycle_are_those_before_its_step(learned):
+    world, _, cycles = learned
+    fresh = world.learner(REQUIREMENTS)
+    assert fresh.cycle(0, world.score) == cycles[0]
+
+
+def test_a_restored_learner_goes_on_as_if_never_stopped():
+    world = World()
+    straight, stopped, resumed = (world.learner(REQUIREMENTS) for _ in range(3))
+    expected = [straight.cycle(number, world.score) for number in range(4)][2:]
+    for number in range(2):
+        stopped.cycle(number, world.score)
+    by_digest = {s.digest: s for s in world.score([s.genome for s in stopped._scores.values()])}
+    resumed.restore(stopped.state(), [by_digest[key] for key in stopped.known])
+    assert [resumed.cycle(number, world.score) for number in (2, 3)] == expected
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(straight.generator.parameters(), resumed.generator.parameters(), strict=True)
+    )
+
+
+def test_selection_hands_out_different_networks_the_best_first(learned):
+    world, learner, _ = learned
+    chosen = list(Selection(learner, world.score, first_seed=0, count=4))
+    assert len(chosen) >= 4
+    assert len({c.score.digest for c in chosen}) == len(chosen)
+    assert all(learner.satisfied(c.score) for c in chosen[:3])
+    meeting = [learner.expected_u(c.score) for c in chosen if learner.shortfall(c.score) == 0]
+    assert meeting == sorted(meeting, reverse=True)
+    assert [c.seed for c in Selection(learner, world.score, 0, 4)] == [c.seed for c in chosen]
+
+
+def test_selection_leaves_out_what_is_taken(learned):
+    world, learner, _ = learned
+    first = next(iter(Selection(learner, world.score, 0, 4)))
+    others = [c.score.digest for c in Selection(learner, world.score, 0, 4, [first.score.genome])]
+    assert first.score.digest not in others
+
+
+def test_selection_only_offers_networks_that_are_small_enough(learned):
+    world, learner, _ = learned
+    limit = learner.objective.prototype["macs"] / 4
+    assert all(c.score.macs <= limit for c in Selection(learner, world.score, 500, 3))
+
+
+def test_the_transfer_factor_follows_what_finishing_showed(learned):
+    world, _, _ = learned
+    (score,) = world.score([world.learner(REQUIREMENTS).generator.generate([0])[0]])
+
+    class Finished:
+        def __init__(self, val_metric):
+            self.val_metric = val_metric
+
+    assert transfer_factor([], 0.95, 0.95) == 1.0
+    score = score.model_copy(update={"metric": 0.85})
+    assert transfer_factor([(score, Finished(0.93))], 0.95, 0.95) == pytest.approx(0.2, abs=0.05)
+    assert transfer_factor([(score, Finished(0.99))] * 5, 0.95, 0.95) == 0.05
+    assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == 1.5

@@ -1,0 +1,150 @@
+"""A whole run on real images: what it leaves behind, and that learning was worth it."""
+
+import json
+import shutil
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgesynth.data import find_source
+from edgesynth.performance import netscore
+from edgesynth.records import Results
+from edgesynth.requirements import parse_requirement
+from edgesynth.space.cost import count
+from edgesynth.space.genome import digest
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.question import Question
+from edgesynth.synthesis.run import _prepare, _restore, generate, synthesize
+from edgesynth.synthesis.workshop import open_workshop
+from edgesynth_exporters.parity import run_onnx
+
+
+@pytest.fixture
+def own_run(finished_run, tmp_path):
+    """A copy of the run that a test may write to."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run[0], run)
+    return run
+
+
+def test_results_are_what_was_written(finished_run):
+    run, results = finished_run
+    written = Results.model_validate_json((run / "results.json").read_text())
+    assert written == results
+    assert json.loads((run / "results.json").read_text())["schema"] == "edgesynth.results/1"
+
+
+def test_the_figures_of_a_network_are_those_of_its_file(finished_run):
+    run, results = finished_run
+    val = find_source("digits").load().val
+    for network in results.networks:
+        model = onnx.load(run / network.onnx)
+        assert [entry.version for entry in model.opset_import if entry.domain == ""] == [13]
+        answers = run_onnx(run / network.onnx, val.images.numpy())
+        assert (answers.argmax(axis=1) == val.targets.numpy()).mean() == pytest.approx(network.val_metric, abs=1 / 300)
+        assert network.netscore == netscore(network.val_metric, network.params, network.macs)
+        assert network.parity is not None
+        assert network.parity.max_abs_error < 1e-3
+
+
+def test_parameters_and_macs_are_counted_on_the_weights(finished_run):
+    run, results = finished_run
+    for network in results.networks:
+        weights = load_file(run / "networks" / network.name / "weights.safetensors")
+        trainable = {name: w for name, w in weights.items() if "running_" not in name and "num_batches" not in name}
+        assert sum(w.numel() for w in trainable.values()) == network.params
+
+
+def test_verdicts_follow_from_the_figures(finished_run):
+    _, results = finished_run
+    prototype = results.prototype
+    values = {"accuracy": prototype.val_metric, "macs": prototype.macs}
+    for network in results.networks:
+        mine = {"accuracy": network.val_metric, "macs": network.macs}
+        for text, verdict in network.requirements.items():
+            requirement = parse_requirement(text)
+            assert verdict == requirement.met(mine[requirement.key], values[requirement.key])
+        assert network.satisfied == all(network.requirements.values())
+
+
+def test_networks_differ_and_say_which_seed_made_them(finished_run):
+    run, results = finished_run
+    digests = [network.genome_digest for network in results.networks]
+    assert len(set(digests)) == len(digests) >= 2
+    assert all(digest(network.genome) == network.genome_digest for network in results.networks)
+    generator = Generator(results.prototype.groups, results.prototype.blocks, seed=0)
+    generator.load_state_dict(load_file(run / "generator.safetensors"))
+    # The pilot came from the generator as it was half-way; the others are G(s) of the final one.
+    again = [digest(genome) for genome in generator.generate([network.seed for network in results.networks])]
+    assert again[1:] == digests[1:]
+
+
+def test_splits_share_no_image_and_are_on_record(finished_run):
+    _, results = finished_run
+    assert results.data.sizes == {"train": 1078, "scoring": 119, "val": 300, "test": 300}
+    assert set(results.data.digests) >= {"train", "val", "test"}
+
+
+def test_learning_improves_mean_u_over_the_untrained_generator(own_run):
+    """The same seeds, the same requirements, the same real scores: before and after learning."""
+    with Journal.open(own_run) as journal:
+        question = Question.model_validate(journal.get("run", "question"))
+        with open_workshop(question, journal, Progress()) as workshop:
+            bench = _prepare(workshop)
+            learner, seeds = bench.learner, list(range(12))
+            untrained = bench.score(learner.generator.generate(seeds))
+            _restore(bench, str(question.cycles - 1))
+            learned = bench.score(learner.generator.generate(seeds))
+            assert mean(map(learner.expected_u, learned)) > mean(map(learner.expected_u, untrained)) + 1
+            assert mean(map(learner.satisfied, learned)) >= mean(map(learner.satisfied, untrained))
+
+
+def test_generate_makes_more_without_learning_again(own_run):
+    with Journal.open(own_run) as journal:
+        before = {n["genome_digest"] for n in journal.all("network")}
+        cycles = journal.all("cycle")
+        made = generate(journal, count=2, seed=7, epochs=1, progress=Progress())
+        assert journal.all("cycle") == cycles
+        assert made
+        assert not before & {network.genome_digest for network in made}
+        facts = len(journal.all("network"))
+        assert generate(journal, count=2, seed=7, epochs=1, progress=Progress()) == made
+        assert len(journal.all("network")) == facts
+    results = Results.model_validate_json((own_run / "results.json").read_text())
+    assert {n.genome_digest for n in results.networks} == before | {n.genome_digest for n in made}
+
+
+def test_a_finished_run_resumes_without_doing_anything(own_run, finished_run):
+    with Journal.open(own_run) as journal:
+        question = Question.model_validate(journal.get("run", "question"))
+        kinds = ("score", "cycle", "network", "test")
+        before = [journal.all(kind) for kind in kinds]
+        assert synthesize(question, journal, Progress()) == finished_run[1]
+        assert [journal.all(kind) for kind in kinds] == before
+
+
+def test_weights_inherited_by_zero_epochs_are_slices(own_run):
+    with Journal.open(own_run) as journal:
+        (made, *_) = generate(journal, count=1, seed=40, epochs=0, progress=Progress())
+    shared = load_file(own_run / "shared.safetensors")
+    mine = load_file(own_run / "networks" / made.name / "weights.safetensors")
+    kernel = next(name for name in mine if name.endswith("weight") and mine[name].dim() == 4)
+    assert set(mine[kernel].flatten().tolist()) <= set(shared[kernel].flatten().tolist())
+    assert not torch.equal(mine[kernel], torch.zeros_like(mine[kernel]))
+
+
+def test_the_prototype_is_counted_like_everything_else(finished_run):
+    from edgesynth.prototypes import resnet8
+
+    _, results = finished_run
+    costs = count(resnet8(1, 10), torch.zeros(1, 1, 8, 8))
+    assert (results.prototype.params, results.prototype.macs) == (costs.params, costs.macs)
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,84 @@
+"""A made-up world for the learner: the truth about every network is a formula, so nothing needs training."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from edgesynth.prototypes import resnet20
+from edgesynth.records import Genome
+from edgesynth.requirements import parse_requirements
+from edgesynth.space.cost import CostModel
+from edgesynth.space.genome import digest
+from edgesynth.space.surgery import identity_ranking, kept_channels
+from edgesynth.space.trace import Space, trace
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
+from edgesynth.synthesis.loop import Learner
+from edgesynth.synthesis.objective import Objective
+from edgesynth.synthesis.probe import GroupResponse, Responses
+from edgesynth.synthesis.scoring import Score
+
+PROTOTYPE_METRIC = 0.95
+
+
+class World:
+    """ResNet-20 in which some groups and blocks matter much and others hardly, by fixed random weights."""
+
+    def __init__(self, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.space: Space = trace(resnet20(1, 10), torch.zeros(1, 1, 16, 16))
+        self.costs = CostModel.from_space(self.space)
+        self.ranking = identity_ranking(self.space.groups)
+        random = torch.Generator().manual_seed(seed)
+        self.pain = {g.name: float(0.02 * torch.rand((), generator=random) ** 3) for g in self.space.groups}
+        self.block_pain = {b.name: float(0.03 * torch.rand((), generator=random) ** 2) for b in self.space.blocks}
+        self.scored = 0
+
+    def metric(self, genome: Genome) -> float:
+        """The truth: falls with every channel and block that goes, more steeply the less is left."""
+        loss = sum(self.block_pain[name] for name, kept in genome.blocks.items() if not kept)
+        for group in self.space.groups:
+            share = genome.widths[group.name] / group.channels
+            loss += 0 if share == 0 else self.pain[group.name] * (1 / share - 1)
+        return max(0.1, PROTOTYPE_METRIC - loss)
+
+    def score(self, genomes: Sequence[Genome]) -> list[Score]:
+        self.scored += len(genomes)
+        return [self._score(genome) for genome in genomes]
+
+    def _score(self, genome: Genome) -> Score:
+        costs = self.costs.of(genome)
+        groups = {}
+        for group in self.space.groups:
+            kept = kept_channels(genome, self.ranking, group.name)
+            if kept:
+                taylor = [self.pain[group.name] * math.exp(-channel / group.channels) for channel in kept]
+                groups[group.name] = GroupResponse(mean_abs=1.0, dead=0.0, taylor=taylor)
+        blocks = {name: self.block_pain[name] for name, kept in genome.blocks.items() if kept}
+        return Score(
+            digest=digest(genome),
+            genome=genome,
+            metric=self.metric(genome),
+            params=costs.params,
+            macs=costs.macs,
+            on_target={},
+            responses=Responses(groups=groups, blocks=blocks),
+        )
+
+    def learner(self, requirements: Sequence[str], seed: int = 0) -> Learner:
+        space = self.space
+        full = self.costs.of(
+            Genome(widths={g.name: g.channels for g in space.groups}, blocks={b.name: True for b in space.blocks})
+        )
+        prototype = {"accuracy": PROTOTYPE_METRIC, "macs": float(full.macs), "params": float(full.params)}
+        objective = Objective(
+            requirements=parse_requirements(requirements),
+            prototype=prototype,
+            prototype_scored=PROTOTYPE_METRIC,
+            prototype_finished=PROTOTYPE_METRIC,
+            costs=self.costs,
+        )
+        evidence = Evidence(space.groups, space.blocks, self.ranking)
+        inquisitor = Inquisitor(space.groups, space.blocks, evidence, seed)
+        return Learner(Generator(space.groups, space.blocks, seed), inquisitor, objective, seed, len(space.blocks))

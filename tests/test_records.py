@@ -1,0 +1,67 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from edgesynth.records import Engine, Genome, Latency, Measurement, Window
+
+MEASUREMENT = {
+    "schema": "edgesynth.measurement/1",
+    "target": "host",
+    "source": "measured",
+    "device": {"name": "a laptop"},
+    "engine": {"backend": "onnxruntime", "version": "1.20", "precision": "fp32", "batch": 1, "flags": {}},
+    "windows": [{"duration_s": 1.5, "inferences": 900, "energy_j": None, "samples": 0}],
+    "idle_power_w": None,
+    "power_w": None,
+    "latency_ms": {"mean": 1.6, "p50": 1.5, "p90": 1.9, "p99": 2.5},
+    "energy_mj": None,
+    "inferences_per_joule": None,
+    "ci95": {"latency_ms": [1.4, 1.8], "energy_mj": None},
+    "warnings": ["no power sensor"],
+}
+
+
+def test_a_measurement_survives_json_with_its_schema_named():
+    measurement = Measurement.model_validate(MEASUREMENT)
+    assert json.loads(measurement.model_dump_json()) == MEASUREMENT
+    assert Measurement.model_validate_json(measurement.model_dump_json()) == measurement
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": "edgesynth.measurement/2"},
+        {"source": "guessed"},
+        {"latency": 3},
+        {"energy_mj": float("nan")},
+        {"inferences_per_joule": float("inf")},
+        {"engine": {**MEASUREMENT["engine"], "precision": "fp64"}},
+        {"windows": [{"duration_s": 1.0}]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_no_measurement_is_refused(change):
+    with pytest.raises(ValidationError):
+        Measurement.model_validate({**MEASUREMENT, **change})
+
+
+@pytest.mark.parametrize("missing", sorted(MEASUREMENT.keys() - {"schema"}))
+def test_a_figure_that_is_unknown_is_null_and_not_left_out(missing):
+    with pytest.raises(ValidationError, match=missing):
+        Measurement.model_validate({key: value for key, value in MEASUREMENT.items() if key != missing})
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        (Genome(widths={"conv": 8}, blocks={}), "widths"),
+        (Window(duration_s=1.0, inferences=3, energy_j=0.5, samples=9), "energy_j"),
+        (Latency(mean=1.0, p50=None, p90=None, p99=None), "mean"),
+        (Engine(backend="model", version="1", precision="fp16", batch=1), "batch"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_record_cannot_be_changed(record, field):
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(record, field, getattr(record, field))
