@@ -170,7 +170,11 @@ def _check_possible(requirement: Requirement) -> None:
     if requirement.relative:
         return
     if requirement.quantity in METRICS and requirement.offset > 1:
-        hint = f"; write {requirement.offset:g}% for percent" if requirement.offset <= 100 and "%" not in requirement.text else ""
+        hint = (
+            f"; write {requirement.offset:g}% for percent"
+            if requirement.offset <= 100 and "%" not in requirement.text
+            else ""
+        )
         raise RequirementError(f"requirement '{requirement.text}': {requirement.quantity} is a share in 0..1{hint}")
 
 

@@ -12,7 +12,9 @@ import edgesynth
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
-    path for folder in ("edgesynth", "exporters/edgesynth_exporters", "jetson") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("edgesynth", "exporters/edgesynth_exporters", "jetson")
+    for path in (ROOT / folder).rglob("*.py")
 )
 LONGEST = 600
 # Floor by floor, the lowest first: a package may import from its own floor and those below.

@@ -1,18 +1,20 @@
 """The inquisitor I(·; θ_I): learns from networks' responses how good a network is, and where the generator should go.
 
-Its model of each quantity that cannot be computed (the metric; latency or energy on a target) is an ensemble of small
-monotone networks: no width can grow and make the prediction of the metric fall. Features of a genome are, per group,
-the share of channels kept and the share of the *response* kept: the Taylor scores of the kept channels over those of
-all, as measured on the networks probed so far; and per droppable block whether it stays, weighed by the change that
-it was seen to make to the residual stream.
+Its model of each quantity that cannot be computed (the metric; latency or energy on a target) is an ensemble of
+monotone additive models: no width can grow and make the prediction of the metric fall. Features of a genome are, per
+group, the share of channels kept on three scales (linear, logarithmic, inverse: thin layers hurt more per channel than
+wide ones) and the share of the *response* kept: the Taylor scores of the kept channels over those of all, as measured
+on the networks probed so far; and per droppable block whether it stays, weighed by the change that it was seen to make
+to the residual stream. With a few hundred scores at most, such a model ranks better than a neural network does.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from scipy.optimize import nnls
+from torch import Tensor
 
 from edgesynth.records import BlockInfo, Genome, GroupInfo
 from edgesynth.space.surgery import Ranking, kept_channels
@@ -21,10 +23,13 @@ from edgesynth.synthesis.training import seed_of
 
 __all__ = ["Evidence", "Inquisitor", "Prediction"]
 
-MEMBERS = 5
-HIDDEN = 16
-FIT_STEPS = 250
-FIT_RATE = 0.03
+MEMBERS = 8
+RIDGE = 0.1
+"""Weight of the squared coefficients beside the mean squared error of standardised values."""
+HALF_LIFE, LEAST_WEIGHT = 48, 0.05
+"""Later networks are nearer to where the generator is: every so many scores, an earlier one counts half."""
+LEAST_SHARE, THIN = 1 / 64, 1 / 8
+"""Shares below these look alike on the logarithmic and on the inverse scale."""
 SMOOTHING = 0.9
 """Weight of what was known of a channel before, when one more network with that channel is probed."""
 
@@ -40,13 +45,13 @@ class Evidence:
     def add(self, genome: Genome, responses: Responses) -> None:
         """Take the responses of one more network into account."""
         for name, response in responses.groups.items():
-            scores = torch.tensor(response.taylor)
+            scores = torch.tensor(response.taylor, dtype=torch.float64)
             kept = kept_channels(genome, self._ranking, name)
             known = self.channels[name]
             # Scores scale with the network's loss; only their proportions carry over, at the old total of the kept.
-            scale = known[kept].sum() / scores.sum().clamp_min(1e-12)
             if scores.sum() > 0:
-                known[kept] = SMOOTHING * known[kept] + (1 - SMOOTHING) * scale * scores
+                shares = (scores / scores.sum()).float()
+                known[kept] = SMOOTHING * known[kept] + (1 - SMOOTHING) * known[kept].sum() * shares
         for name, change in responses.blocks.items():
             self.changes[name] = SMOOTHING * self.changes[name] + (1 - SMOOTHING) * change
 
@@ -70,7 +75,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Mean and spread over the ensemble, in the scale that `Inquisitor` was taught in (N,)."""
+    """Mean and standard error in the scale that `Inquisitor` was taught in (N,): where the data is thin the members of
+    the ensemble disagree, and where the model is wrong it leaves residuals; both count."""
 
     mean: Tensor
     spread: Tensor
@@ -86,11 +92,15 @@ class Inquisitor:
         self._homes = torch.tensor(homes).reshape(len(groups), len(blocks))
 
     def features(self, fractions: Tensor, kept: Tensor) -> Tensor:
-        """(N, 2M + B) in [0, 1] and beyond, from width fractions (N, M) and kept blocks (N, B)."""
+        """(N, 4M + B), each at least 0 and non-decreasing in the genome, from width fractions (N, M) and kept blocks (N, B)."""
         # A group that lives in a dropped block is not there, whatever its width.
         alive = torch.where(self._homes > 0, kept[:, None, :], torch.ones_like(self._homes)).prod(dim=2)
+        share = fractions.clamp_min(LEAST_SHARE)
+        logarithmic = 1 - torch.log(share) / torch.log(torch.tensor(LEAST_SHARE))
+        inverse = 1 - (1 / fractions.clamp_min(THIN) - 1) / (1 / THIN - 1)
         retained = self.evidence.retained(fractions)
-        return torch.cat([fractions * alive, retained * alive, kept * self.evidence.block_weights()], dim=1)
+        scales = [scale * alive for scale in (fractions, logarithmic, inverse, retained)]
+        return torch.cat([*scales, kept * self.evidence.block_weights()], dim=1)
 
     def encode(self, genomes: Sequence[Genome]) -> tuple[Tensor, Tensor]:
         """(fractions, kept) of whole genomes."""
@@ -105,16 +115,13 @@ class Inquisitor:
         `sense` is +1 for a quantity that grows with the network (metric, latency), -1 for one that falls.
         """
         features = self.features(*self.encode(genomes)).detach()
-        if name not in self._models:
-            random = torch.Generator().manual_seed(seed_of(self._seed))
-            self._models[name] = _Ensemble(features.shape[1], sense, random)
         # Each fit has its own draw, a function of what is known, so that a resumed run draws the same.
-        self._models[name].fit(features, values, torch.Generator().manual_seed(seed_of(self._seed, len(values))))
+        random = torch.Generator().manual_seed(seed_of(self._seed, len(values)))
+        self._models[name] = _fit(features, values, sense, random)
 
     def predict(self, name: str, fractions: Tensor, kept: Tensor) -> Prediction:
         """What θ_I expects, with gradients in the genome."""
-        answers = self._models[name](self.features(fractions, kept))
-        return Prediction(answers.mean(dim=0), answers.std(dim=0))
+        return self._models[name](self.features(fractions, kept))
 
     @property
     def knows(self) -> frozenset[str]:
@@ -123,8 +130,8 @@ class Inquisitor:
 
     def state(self) -> dict[str, Tensor]:
         """θ_I and the evidence as tensors, for the journal."""
-        tensors = {f"model.{n}.{k}": v for n, m in self._models.items() for k, v in m.state_dict().items()}
-        tensors |= {f"sense.{n}": torch.tensor(m.sense) for n, m in self._models.items()}
+        tensors = {f"weights.{name}": model.weights for name, model in self._models.items()}
+        tensors |= {f"residual.{name}": model.residual for name, model in self._models.items()}
         tensors |= {f"channels.{n}": v for n, v in self.evidence.channels.items()}
         return tensors | {f"change.{n}": torch.tensor(v, dtype=torch.float64) for n, v in self.evidence.changes.items()}
 
@@ -134,56 +141,51 @@ class Inquisitor:
             self.evidence.channels[group.name] = tensors[f"channels.{group.name}"].clone()
         for block in self._blocks:
             self.evidence.changes[block.name] = float(tensors[f"change.{block.name}"])
-        width = 2 * len(self._groups) + len(self._blocks)
-        for key in [k for k in tensors if k.startswith("sense.")]:
-            name = key.removeprefix("sense.")
-            model = _Ensemble(width, int(tensors[key]), torch.Generator().manual_seed(self._seed))
-            prefix = f"model.{name}."
-            model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-            self._models[name] = model
+        names = [key.removeprefix("weights.") for key in tensors if key.startswith("weights.")]
+        self._models = {name: _Ensemble(tensors[f"weights.{name}"], tensors[f"residual.{name}"]) for name in names}
 
 
-class _Ensemble(nn.Module):
-    """MEMBERS monotone networks side by side: y = tanh(x W1 + b1) W2 + x w + b with W1, W2, w >= 0.
+@dataclass(frozen=True)
+class _Ensemble:
+    """MEMBERS linear models side by side: `weights` (P + 1, MEMBERS), the last row the offset; `residual` () is the
+    root mean square of what they leave unexplained."""
 
-    Each member sees the data through its own random weights (Bayesian bootstrap), so their spread tells where the data
-    is thin.
+    weights: Tensor
+    residual: Tensor
+
+    def members(self, features: Tensor) -> Tensor:
+        """What each of them says (N, MEMBERS)."""
+        return features @ self.weights[:-1] + self.weights[-1]
+
+    def __call__(self, features: Tensor) -> Prediction:
+        answers = self.members(features)
+        return Prediction(answers.mean(dim=1), (answers.var(dim=1) + self.residual**2).sqrt())
+
+
+def _fit(features: Tensor, values: Tensor, sense: int, random: torch.Generator) -> _Ensemble:
+    """Non-negative ridge regression, once for each member.
+
+    Each member sees the data through its own random weights (the Bayesian bootstrap), so their spread tells where the
+    data is thin. The problem is convex: the same data always gives the same θ_I.
     """
-
-    centre: Tensor
-    scale: Tensor
-
-    def __init__(self, features: int, sense: int, random: torch.Generator) -> None:
-        super().__init__()
-        self.sense = sense
-        self.first = nn.Parameter(torch.randn(MEMBERS, features, HIDDEN, generator=random) - 2.5)
-        self.bias = nn.Parameter(torch.randn(MEMBERS, 1, HIDDEN, generator=random))
-        self.second = nn.Parameter(torch.randn(MEMBERS, HIDDEN, 1, generator=random) - 2.5)
-        self.direct = nn.Parameter(torch.randn(MEMBERS, features, 1, generator=random) - 2.5)
-        self.offset = nn.Parameter(torch.zeros(MEMBERS, 1, 1))
-        self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(MEMBERS, N)."""
-        return self.sense * (self.centre + self.scale * self._standard(features))
-
-    def _standard(self, features: Tensor) -> Tensor:
-        x = features.expand(MEMBERS, *features.shape)
-        hidden = torch.tanh(x @ F.softplus(self.first) + self.bias)
-        answers = hidden @ F.softplus(self.second) + x @ F.softplus(self.direct) + self.offset
-        return answers.squeeze(-1)
-
-    def fit(self, features: Tensor, values: Tensor, random: torch.Generator) -> None:
-        """Full-batch Adam on the squared error, from where the parameters stand."""
-        values = values.float() * self.sense
-        self.centre, self.scale = values.mean(), values.std(correction=0).clamp_min(1e-6)
-        standard = (values - self.centre) / self.scale
-        shares = torch.rand(MEMBERS, len(values), generator=random).clamp_min(1e-6)
-        weights = -shares.log()  # exponential variates: the Bayesian bootstrap
-        optimizer = torch.optim.Adam(self.parameters(), lr=FIT_RATE)
-        for _ in range(FIT_STEPS):
-            loss = (weights * (self._standard(features) - standard) ** 2).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+    y = sense * values.double().numpy()
+    centre, scale = y.mean(), max(float(y.std()), 1e-6)
+    x = np.hstack([features.double().numpy(), np.ones((len(y), 1)), -np.ones((len(y), 1))])
+    columns = x.shape[1] - 2
+    ridge = np.hstack([np.eye(columns), np.zeros((columns, 2))]) * np.sqrt(RIDGE)
+    shares = torch.rand(MEMBERS, len(y), generator=random, dtype=torch.float64).clamp_min(1e-6)
+    age = np.arange(len(y))[::-1]
+    recent = np.maximum(0.5 ** (age / HALF_LIFE), LEAST_WEIGHT)
+    weights = np.sqrt(-np.log(shares.numpy()) * recent)  # exponential variates; the root, as both sides get squared
+    members = []
+    for weight in weights:
+        left = np.vstack([x * weight[:, None], ridge])
+        right = np.concatenate([(y - centre) / scale * weight, np.zeros(columns)])
+        found, _ = nnls(left, right)
+        members.append(np.append(found[:-2], found[-2] - found[-1]))
+    standard = np.stack(members, axis=1)
+    residual = (y - centre) / scale - (x[:, :-1] @ standard).mean(axis=1)
+    standard[:-1] *= scale
+    standard[-1] = standard[-1] * scale + centre
+    error = scale * float(np.sqrt(np.average(residual**2, weights=recent)))
+    return _Ensemble(torch.from_numpy(sense * standard).float(), torch.tensor(error).float())

@@ -24,8 +24,8 @@ __all__ = ["METRIC", "Estimates", "Objective", "finished_metric"]
 METRIC = "metric"
 """The inquisitor's name for the scored metric; it is learned on the logit scale."""
 
-CAUTION = 2.0
-"""Spreads of the ensemble that are taken off a prediction: trust only what is known."""
+CAUTION = 1.0
+"""Standard errors that are taken off a prediction: trust only what is known."""
 
 SATISFIED = 0.9
 DUAL_RATE = 0.05

@@ -83,7 +83,9 @@ class Selection:
         fractions, kept = inquisitor.encode([genome for _, genome in drawn])
         channels = self.learner.generator.channels
         with torch.no_grad():
-            estimates = objective.estimate(Draft(fractions * channels, kept, torch.cat([fractions, kept], dim=1), channels), inquisitor)
+            estimates = objective.estimate(
+                Draft(fractions * channels, kept, torch.cat([fractions, kept], dim=1), channels), inquisitor
+            )
             violations = objective.violations(estimates)
         worst = torch.stack([v.clamp_min(0) for v in violations.values()]).sum(0) if violations else 0 * estimates.u
         order = (1000 * worst - estimates.u).tolist()

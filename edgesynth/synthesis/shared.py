@@ -1,12 +1,12 @@
 """Shared weights: one set of parameters that serves every network of a space by slicing.
 
-A network's parameters are gathered from the shared ones by the indices that surgery itself yields, so gradients flow
-back into the shared set. Each step trains a few networks drawn from a pool that is spread over sizes, against the
+A network's parameters are gathered from the shared ones by the indices that surgery itself yields, and its gradients
+are added back at the same places. Each step trains a few networks drawn from a pool that is spread over sizes, against the
 prototype's outputs (compare Universally Slimmable Networks, arXiv 1903.05134: the sandwich rule with in-place
 distillation; here the prototype itself is the teacher, so the largest network need not be run at all).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -26,6 +26,7 @@ from edgesynth.synthesis.training import (
     Teacher,
     batches,
     device,
+    layout_of,
     learning_rate,
     place,
     randomness,
@@ -45,11 +46,27 @@ class _Member:
 
     skeleton: fx.GraphModule
     indices: IndexMap
+    layout: torch.memory_format
 
-    def __call__(self, shared: dict[str, nn.Parameter], images: Tensor) -> Tensor:
-        sliced = {name: shared[name].flatten()[index] for name, index in self.indices.items() if name in shared}
-        answers: Tensor = functional_call(self.skeleton, sliced, (images,))
-        return answers
+    def backward(
+        self, shared: Mapping[str, nn.Parameter], images: Tensor, loss_of: Callable[[Tensor], Tensor]
+    ) -> float:
+        """Run the network with sliced parameters, add the gradient of its loss to that of the shared ones; the loss."""
+        sliced = {name: self._slice(shared[name], index) for name, index in self.indices.items()}
+        answers = functional_call(self.skeleton, sliced, (images.to(memory_format=self.layout),))
+        loss = loss_of(answers)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, index in self.indices.items():
+            gradient, mine = shared[name].grad, sliced[name].grad
+            if gradient is not None and mine is not None:
+                gradient.view(-1).index_add_(0, index.flatten(), mine.reshape(-1))
+        return float(loss.detach())
+
+    def _slice(self, parameter: nn.Parameter, index: Tensor) -> Tensor:
+        part = parameter.detach().flatten()[index]
+        if part.dim() == 4:
+            part = part.contiguous(memory_format=self.layout)
+        return part.requires_grad_()
 
 
 def train_shared(
@@ -84,15 +101,17 @@ def train_shared(
             for images, targets, indices, flipped in batches(split, task, seed_of(seed, 1, epoch), mirror):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, steps, PEAK_LR)
-                optimizer.zero_grad(set_to_none=True)
-                images = images.to(where, memory_format=torch.channels_last)
+                for parameter in shared.values():
+                    parameter.grad = torch.zeros_like(parameter)
+                images, targets = images.to(where), targets.to(where)
                 wanted = teacher.answers(indices, flipped).to(where)
+
+                def loss_of(answers: Tensor, targets: Tensor = targets, wanted: Tensor = wanted) -> Tensor:
+                    loss = (1 - DISTILLED) * task.loss(answers, targets)
+                    return (loss + DISTILLED * task.distillation_loss(answers, wanted)) / NETWORKS_A_STEP
+
                 for choice in torch.randint(len(members), (NETWORKS_A_STEP,), generator=random).tolist():
-                    answers = members[choice](shared, images)
-                    loss = (1 - DISTILLED) * task.loss(answers, targets.to(where))
-                    loss = loss + DISTILLED * task.distillation_loss(answers, wanted)
-                    (loss / NETWORKS_A_STEP).backward()  # type: ignore[no-untyped-call]
-                    total += float(loss.detach()) * len(targets) / NETWORKS_A_STEP
+                    total += members[choice].backward(shared, images, loss_of) * len(targets)
                 # The networks of one step may disagree; without a bound a rare one throws all the others off.
                 torch.nn.utils.clip_grad_norm_(shared.values(), max_norm=5.0)
                 optimizer.step()
@@ -103,7 +122,8 @@ def train_shared(
 
 def _member(space: Space, genome: Genome, ranking: Ranking, where: torch.device) -> _Member:
     skeleton = materialise(space, genome, ranking).train()
-    place(skeleton, where, torch.channels_last)
+    layout = layout_of(skeleton)
+    place(skeleton, where, layout)
     indices = source_indices(space, genome, ranking)
     parameters = dict(skeleton.named_parameters())
-    return _Member(skeleton, {n: i.to(where) for n, i in indices.items() if n in parameters})
+    return _Member(skeleton, {n: i.to(where) for n, i in indices.items() if n in parameters}, layout)

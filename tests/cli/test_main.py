@@ -56,7 +56,7 @@ def failing(monkeypatch):
     return install
 
 
-class OfThree(EdgesynthError):
+class FailedToolError(EdgesynthError):
     exit_code = 3
 
 
@@ -64,7 +64,7 @@ class OfThree(EdgesynthError):
     ("error", "code", "says"),
     [
         (EdgesynthError("what\nand where"), 2, "edgesynth: what and where"),
-        (OfThree("a tool"), 3, "edgesynth: a tool"),
+        (FailedToolError("a tool"), 3, "edgesynth: a tool"),
         (KeyboardInterrupt(), 130, "--resume"),
         (ZeroDivisionError("a bug"), 3, "ZeroDivisionError: a bug; run it again with --debug"),
         (OSError(28, "No space left on device"), 3, "No space left on device"),

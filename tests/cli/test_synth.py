@@ -153,8 +153,31 @@ def test_generate_needs_a_learned_generator(workplace, capsys):
 
 
 def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
-    arguments = "--data digits --prototype own_networks:net --freeze picky --target tx2-sim --count 1".split()
-    arguments += "--epochs 1 --cycles 1 --require params<=prototype --require accuracy>=0.01 --out own --json".split()
+    arguments = [
+        "--data",
+        "digits",
+        "--prototype",
+        "own_networks:net",
+        "--freeze",
+        "picky",
+        "--target",
+        "tx2-sim",
+        "--count",
+        "1",
+    ]
+    arguments += [
+        "--epochs",
+        "1",
+        "--cycles",
+        "1",
+        "--require",
+        "params<=prototype",
+        "--require",
+        "accuracy>=0.01",
+        "--out",
+        "own",
+        "--json",
+    ]
     assert run(["synth", *arguments]) == 0
     results = json.loads(capsys.readouterr().out)
     assert [group["name"] for group in results["prototype"]["groups"]] == ["body"]

@@ -12,7 +12,20 @@ from contextlib import closing
 import pytest
 
 SYNTH = [sys.executable, "-m", "edgesynth", "synth"]
-QUESTION = "--data digits --prototype resnet8 --target tx2-sim --count 2 --epochs 4 --cycles 4".split()
+QUESTION = [
+    "--data",
+    "digits",
+    "--prototype",
+    "resnet8",
+    "--target",
+    "tx2-sim",
+    "--count",
+    "2",
+    "--epochs",
+    "4",
+    "--cycles",
+    "4",
+]
 REQUIRE = ["--require", "macs<=prototype/4", "--require", "accuracy>=prototype-0.2"]
 PATIENCE_S = 240
 

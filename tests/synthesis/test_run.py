@@ -6,6 +6,7 @@ import shutil
 import onnx
 import pytest
 import torch
+from edgesynth_exporters.parity import run_onnx
 from safetensors.torch import load_file
 
 from edgesynth.data import find_source
@@ -20,7 +21,6 @@ from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.run import _prepare, _restore, generate, synthesize
 from edgesynth.synthesis.workshop import open_workshop
-from edgesynth_exporters.parity import run_onnx
 
 
 @pytest.fixture

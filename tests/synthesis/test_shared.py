@@ -65,8 +65,8 @@ def test_a_sliced_network_is_better_for_it(shared):
     small = pool_of(space)[1:]
     own = space.module.state_dict()
     before, after = ([loss_of(genome, weights) for genome in small] for weights in (own, shared[0]))
-    assert sum(a < b for a, b in zip(after, before, strict=True)) >= 5
-    assert sum(after) < 0.5 * sum(before)
+    assert all(a < b for a, b in zip(after, before, strict=True))
+    assert sum(after) < 0.7 * sum(before)
 
 
 def test_the_full_network_still_knows_what_it_knew(shared):

@@ -1,0 +1,50 @@
+"""The README's commands are executed, on a copy of a small finished run in the place of `runs/demo`."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+CODE = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ")
+LINES = [line.split(" #")[0].strip() for line in CODE.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("edgesynth ")]
+
+
+@pytest.fixture(scope="module")
+def workplace(finished_run, tmp_path_factory):
+    """A folder with runs/demo in it, whose first network also goes by the name that the README uses."""
+    folder = tmp_path_factory.mktemp("readme")
+    run = folder / "runs" / "demo"
+    shutil.copytree(finished_run[0], run)
+    (network,) = re.findall(r"runs/demo/networks/([\w-]+)/model.onnx", CODE)[:1]
+    if not (run / "networks" / network).exists():
+        shutil.copytree(run / "networks" / finished_run[1].networks[0].name, run / "networks" / network)
+    return folder
+
+
+def test_there_are_commands_to_run():
+    assert len(COMMANDS) >= 4
+    assert [line for line in LINES if line.startswith("make ")] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, workplace):
+    # The same command, on less: training is not what is being tested here.
+    if command.startswith("edgesynth synth"):
+        command += " --epochs 1 --cycles 1 --train-images 1000 --out runs/readme"
+    if command.startswith("edgesynth generate"):
+        command += " --epochs 0"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        shlex.split(command), cwd=workplace, env=environment, capture_output=True, text=True, check=False
+    )
+    # 1 is an answer too: so little training need not meet any requirement.
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout
