@@ -165,6 +165,8 @@ class PrototypeInfo(Record):
 class Cycle(Record):
     """What one cycle of learning showed: all figures over the seeds drawn in that cycle, scored, not predicted.
 
+    U is taken of the scored metric, so cycles can be compared; `satisfied_share` is 1_r with the metric as expected
+    after finishing, so it jumps when a pilot network shows how much of a scored fall is left.
     `rank_correlation` is Spearman's, between what the inquisitor predicted before the cycle's scores were
     known and those scores; None where there were too few different scores.
     """
@@ -189,7 +191,11 @@ class GeneratorInfo(Record):
 
 
 class DataInfo(Record):
-    """The data set and its splits, fixed by `split_seed`; `digests` are SHA-256 over each split's index list."""
+    """The data set and its splits, fixed by `split_seed`; `digests` are SHA-256 over each one's pixels and labels.
+
+    `train` in the digests is the whole training split; in the sizes, what is left of it without `scoring`, its last
+    images, on which candidates are scored.
+    """
 
     name: str
     metric: str

@@ -53,6 +53,10 @@ class PlainProgress(Progress):
     def epoch(self, what: str, done: int, total: int, loss: float) -> None:
         self._line(f"  {what}: epoch {done}/{total}, loss {loss:.4f}{self._left(what, done, total)}")
 
+    def scored(self, done: int, total: int) -> None:
+        if done == 0:  # a cycle begins; what came before it says nothing about how long cycles take
+            self._last["cycles"] = time.monotonic()
+
     def cycle(self, cycle: Cycle, total: int) -> None:
         done = cycle.cycle + 1
         self._line(f"  cycle {done}/{total}: {cycle_line(cycle)}{self._left('cycles', done, total)}")

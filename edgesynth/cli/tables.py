@@ -1,12 +1,12 @@
 """What commands print for people: tables of networks and measurements, on stdout."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgesynth.records import Measurement, Network, Results
+from edgesynth.records import Measurement, Network, PrototypeInfo, Results
 
 __all__ = ["print_measurement", "print_networks", "print_results"]
 
@@ -14,18 +14,17 @@ __all__ = ["print_measurement", "print_networks", "print_results"]
 def print_results(results: Results) -> None:
     """The prototype and its FermiNets, and how many of them meet everything."""
     prototype = results.prototype
-    table = _table(results.data.metric, [m.target for m in prototype.measurements])
+    table = _table(results.data.metric, prototype.measurements)
     table.add_row(
         prototype.name,
-        *_figures(prototype.val_metric, prototype.test_metric, prototype.params, prototype.macs, prototype.macs),
-        f"{prototype.netscore:.1f}",
-        *(_target_cell(m) for m in prototype.measurements),
+        *_figures(prototype, prototype.macs),
+        *(cell for m in prototype.measurements for cell in _target_cells(m)),
         "",
         end_section=True,
     )
     for network in results.networks:
         table.add_row(*_network_row(network, prototype.macs))
-    console = Console()
+    console = _console()
     console.print(table)
     met = sum(network.satisfied for network in results.networks)
     console.print(f"{met} of {len(results.networks)} FermiNets meet {', '.join(results.requirements)}", markup=False)
@@ -33,10 +32,10 @@ def print_results(results: Results) -> None:
 
 def print_networks(networks: Sequence[Network]) -> None:
     """FermiNets alone."""
-    table = _table("metric", [m.target for m in networks[0].measurements] if networks else [])
+    table = _table("metric", networks[0].measurements if networks else [])
     for network in networks:
         table.add_row(*_network_row(network, None))
-    Console().print(table)
+    _console().print(table)
 
 
 def print_measurement(name: str, measurement: Measurement) -> None:
@@ -61,36 +60,46 @@ def print_measurement(name: str, measurement: Measurement) -> None:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 
 
-def _table(metric: str, targets: Sequence[str]) -> Table:
-    table = Table("network", box=None, header_style="bold")
-    for heading in (f"{metric} val", "test", "parameters", "MACs", "fewer", "NetScore", *targets):
-        table.add_column(heading, justify="right")
+def _console() -> Console:
+    """Stdout; a file or a pipe gets lines as long as the table needs them."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _table(metric: str, measurements: Sequence[Measurement]) -> Table:
+    table = Table(box=None, header_style="bold")
+    table.add_column("network", no_wrap=True)
+    for heading in (f"{metric}\nval", "\ntest", "parameters", "MACs", "fewer\nMACs", "NetScore"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for measurement in measurements:
+        table.add_column(f"{measurement.target}\n{measurement.source} ms", justify="right")
+        if measurement.inferences_per_joule is not None:
+            table.add_column(f"inferences/J\n{measurement.source}", justify="right")
     table.add_column("requirements")
     return table
 
 
 def _network_row(network: Network, prototype_macs: int | None) -> list[str | Text]:
+    cells = [cell for m in network.measurements for cell in _target_cells(m)]
+    return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network)]
+
+
+def _figures(network: Network | PrototypeInfo, prototype_macs: int | None) -> list[str]:
     return [
-        network.name,
-        *_figures(network.val_metric, network.test_metric, network.params, network.macs, prototype_macs),
+        f"{network.val_metric:.2%}",
+        "" if network.test_metric is None else f"{network.test_metric:.2%}",
+        f"{network.params:,}",
+        f"{network.macs:,}",
+        "" if prototype_macs is None else f"{prototype_macs / network.macs:.1f}x",
         f"{network.netscore:.1f}",
-        *(_target_cell(m) for m in network.measurements),
-        _verdict(network),
     ]
 
 
-def _figures(
-    val: float, test: float | None, params: int, macs: int, prototype_macs: int | None
-) -> tuple[str, str, str, str, str]:
-    fewer = "" if prototype_macs is None else f"{prototype_macs / macs:.1f}x"
-    return f"{val:.2%}", "" if test is None else f"{test:.2%}", f"{params:,}", f"{macs:,}", fewer
-
-
-def _target_cell(measurement: Measurement) -> str:
-    """Latency and joules, with the word that says how they came about."""
-    latency = "? ms" if measurement.latency_ms is None else f"{measurement.latency_ms.mean:.3g} ms"
-    joules = "" if measurement.inferences_per_joule is None else f", {measurement.inferences_per_joule:.3g}/J"
-    return f"{latency}{joules} {measurement.source}"
+def _target_cells(measurement: Measurement) -> Iterator[str]:
+    """Latency and, where the target can tell, inferences per joule."""
+    yield "unknown" if measurement.latency_ms is None else f"{measurement.latency_ms.mean:.3g}"
+    if measurement.inferences_per_joule is not None:
+        yield f"{measurement.inferences_per_joule:.3g}"
 
 
 def _verdict(network: Network) -> Text:

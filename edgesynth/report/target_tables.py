@@ -1,6 +1,5 @@
 """What was measured, simulated or estimated: one table a target."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +41,7 @@ class TargetTable:
     rows: list[MeasuredRow]
     absent: list[str]
     notes: list[str]
-    devices: list[str]
+    device: str
 
     @property
     def energy_known(self) -> bool:
@@ -66,7 +65,7 @@ def _target_table(results: Results, target: str) -> TargetTable:
         rows=_measured_rows(results, target, pairs),
         absent=[subject.name for subject in subjects if all(each.target != target for each in subject.measurements)],
         notes=_distinct(note for each in measurements for note in each.warnings),
-        devices=_distinct(_device(each) for each in measurements),
+        device=_device(measurements),
     )
 
 
@@ -77,9 +76,12 @@ def _engine(measurement: Measurement) -> str:
     return f"{text}, {windows} window{'s' if windows != 1 else ''}" if windows else text
 
 
-def _device(measurement: Measurement) -> str:
-    facts = {**measurement.device, **measurement.engine.flags}
-    return ", ".join(f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in facts.items())
+def _device(measurements: Sequence[Measurement]) -> str:
+    """What was the same in all measurements of the device and the engine's settings; the rest is in results.json."""
+    facts = [{**each.device, **each.engine.flags} for each in measurements]
+    common = {key: value for key, value in facts[0].items() if all(other.get(key) == value for other in facts)}
+    plain = {key: value for key, value in common.items() if isinstance(value, str | int | float)}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in plain.items())
 
 
 def _measured_rows(results: Results, target: str, pairs: Sequence[tuple[Subject, Measurement]]) -> list[MeasuredRow]:

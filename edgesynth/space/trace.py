@@ -67,7 +67,10 @@ def dependency_graph(module: nn.Module, example: Tensor) -> Any:
     with warnings.catch_warnings(), torch.enable_grad():
         # It warns of parameters outside layers; such a prototype is caught by the trial surgery instead.
         warnings.simplefilter("ignore")
-        return tp.DependencyGraph().build_dependency(module, example_inputs=(example,), verbose=False)
+        # By a function of ours: its own way to call a module swallows every exception once, Ctrl-C among them.
+        return tp.DependencyGraph().build_dependency(
+            module, example_inputs=example, forward_fn=lambda network, images: network(images), verbose=False
+        )
 
 
 class _Tracer(fx.Tracer):

@@ -92,7 +92,7 @@ class Inquisitor:
         self._homes = torch.tensor(homes).reshape(len(groups), len(blocks))
 
     def features(self, fractions: Tensor, kept: Tensor) -> Tensor:
-        """(N, 4M + B), each at least 0 and non-decreasing in the genome, from width fractions (N, M) and kept blocks (N, B)."""
+        """(N, 4M + B), each at least 0 and growing with the genome, from width fractions (N, M), kept blocks (N, B)."""
         # A group that lives in a dropped block is not there, whatever its width.
         alive = torch.where(self._homes > 0, kept[:, None, :], torch.ones_like(self._homes)).prod(dim=2)
         share = fractions.clamp_min(LEAST_SHARE)
@@ -159,7 +159,8 @@ class _Ensemble:
 
     def __call__(self, features: Tensor) -> Prediction:
         answers = self.members(features)
-        return Prediction(answers.mean(dim=1), (answers.var(dim=1) + self.residual**2).sqrt())
+        # The root of an exact 0 has no gradient.
+        return Prediction(answers.mean(dim=1), (answers.var(dim=1) + self.residual**2 + 1e-12).sqrt())
 
 
 def _fit(features: Tensor, values: Tensor, sense: int, random: torch.Generator) -> _Ensemble:

@@ -158,7 +158,7 @@ class Learner:
         return float(finished_metric(torch.tensor(score.metric), o.prototype_scored, o.prototype_finished, o.transfer))
 
     def _summary(self, number: int, scores: Sequence[Score], predicted: Tensor | None) -> Cycle:
-        us = [self.expected_u(score) for score in scores]
+        us = [netscore(max(LEAST_METRIC, score.metric), score.params, score.macs) for score in scores]
         metrics = [score.metric for score in scores]
         rank = None
         if predicted is not None and len(set(metrics)) > 2:

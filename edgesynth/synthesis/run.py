@@ -34,6 +34,8 @@ POOL = 24
 """Networks that shared weights are trained through."""
 FLAT_CYCLES, FLAT_U = 5, 0.1
 """Learning stops early when SATISFIED of the seeds meet everything and mean U rose less than this in so many cycles."""
+PILOT_AFTER = 3
+"""The pilot network is finished after this part of the cycles: a third."""
 ATTEMPTS_A_NETWORK = 2
 
 
@@ -172,7 +174,7 @@ def _learn(bench: _Bench) -> list[Cycle]:
     workshop.progress.stage(f"learning the generator, {budget} cycles at most")
     while len(cycles) < budget and not _is_flat(cycles):
         number = len(cycles)
-        if number == max(2, budget // 2):
+        if number == max(2, budget // PILOT_AFTER):
             _pilot(bench)
         cycle = learner.cycle(number, bench.score)
         fact = {"cycle": cycle.model_dump(mode="json"), "known": learner.known}
@@ -192,7 +194,7 @@ def _restore(bench: _Bench, cycle: str) -> None:
 
 
 def _pilot(bench: _Bench) -> None:
-    """Finish the most promising network half-way, so that the second half of learning knows what finishing does."""
+    """Finish the most promising network early, so that the rest of learning knows what finishing does."""
     workshop = bench.workshop
     workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)

@@ -1,9 +1,9 @@
 """Shared weights: one set of parameters that serves every network of a space by slicing.
 
 A network's parameters are gathered from the shared ones by the indices that surgery itself yields, and its gradients
-are added back at the same places. Each step trains a few networks drawn from a pool that is spread over sizes, against the
-prototype's outputs (compare Universally Slimmable Networks, arXiv 1903.05134: the sandwich rule with in-place
-distillation; here the prototype itself is the teacher, so the largest network need not be run at all).
+are added back at the same places. Each step trains a few networks drawn from a pool that is spread over sizes,
+against the prototype's outputs (compare Universally Slimmable Networks, arXiv 1903.05134: the sandwich rule with
+in-place distillation; here the prototype itself is the teacher, so the largest network need not be run at all).
 """
 
 from collections.abc import Callable, Mapping, Sequence

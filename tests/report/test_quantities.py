@@ -102,7 +102,7 @@ def test_the_prototype_is_shown_and_not_judged() -> None:
 def test_the_size_table_starts_with_the_prototype() -> None:
     rows = size_rows(made_up_run())
     assert [row.fewer for row in rows] == ["1.00×", "5.71×", "16.44×", "3.40×"]
-    assert rows[0].parity == "–"
+    assert rows[0].parity == "4.1\u202f×\u202f10⁻⁶"
 
 
 def test_neighbours_with_the_same_reason_share_a_cell() -> None:

@@ -118,8 +118,8 @@ def test_features_of_a_dropped_block_are_gone_whatever_the_widths_say():
     features = inquisitor.features(torch.tensor([[0.5, 0.25], [0.5, 0.25]]), torch.tensor([[1.0], [0.0]]))
     # Four scales of the two groups: linear, logarithmic (0 at 1/64), inverse (0 at 1/8), share of the response.
     scales = [[0.5, 0.25], [5 / 6, 4 / 6], [6 / 7, 4 / 7], [0.5, 0.25]]
-    assert features[0].tolist() == pytest.approx([*sum(scales, []), 1.0])
-    assert features[1].tolist() == pytest.approx([*sum(([stem, 0.0] for stem, _ in scales), []), 0.0])
+    assert features[0].tolist() == pytest.approx([share for scale in scales for share in scale] + [1.0])
+    assert features[1].tolist() == pytest.approx([share for stem, _ in scales for share in (stem, 0.0)] + [0.0])
     canonical = inquisitor.features(*inquisitor.encode([genome(2, 2), genome(2, 0, kept=False)]))
     assert torch.allclose(canonical, features)
 
