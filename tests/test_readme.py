@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from edgesynth.prototypes import resnet8
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 CODE = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ")
@@ -18,14 +23,29 @@ COMMANDS = [line for line in LINES if line.startswith("edgesynth ")]
 
 @pytest.fixture(scope="module")
 def workplace(finished_run, tmp_path_factory):
-    """A folder with runs/demo in it, whose first network also goes by the name that the README uses."""
+    """A folder with what the README speaks of: a demo run, a network of the user's, its weights, images by class."""
     folder = tmp_path_factory.mktemp("readme")
     run = folder / "runs" / "demo"
     shutil.copytree(finished_run[0], run)
     (network,) = re.findall(r"runs/demo/networks/([\w-]+)/model.onnx", CODE)[:1]
     if not (run / "networks" / network).exists():
         shutil.copytree(run / "networks" / finished_run[1].networks[0].name, run / "networks" / network)
+    _write_images(folder / "path" / "to" / "images")
+    (folder / "package").mkdir()
+    (folder / "package" / "module.py").write_text("from edgesynth.prototypes import resnet8 as function\n")
+    save_file(resnet8(1, 2).state_dict(), folder / "trained.safetensors")
     return folder
+
+
+def _write_images(folder):
+    """Two classes, bright left and bright right, 8x8 grey."""
+    random = np.random.default_rng(0)
+    for label, half in (("left", slice(0, 4)), ("right", slice(4, 8))):
+        (folder / label).mkdir(parents=True)
+        for number in range(40):
+            pixels = random.integers(0, 99, (8, 8), dtype=np.uint8)
+            pixels[:, half] += 150
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
 
 
 def test_there_are_commands_to_run():
@@ -37,7 +57,7 @@ def test_there_are_commands_to_run():
 def test_command(command, workplace):
     # The same command, on less: training is not what is being tested here.
     if command.startswith("edgesynth synth"):
-        command += " --epochs 1 --cycles 1 --train-images 1000 --out runs/readme"
+        command += " --epochs 1 --cycles 1 --target tx2-sim --out runs/readme"
     if command.startswith("edgesynth generate"):
         command += " --epochs 0"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
