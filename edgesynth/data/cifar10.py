@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgesynth.data.assemble import Labelled, assemble
-from edgesynth.data.download import Remote, atomic_writer, download
+from edgesynth.data.download import Remote, download, file_at
 from edgesynth.data.places import download_folder, find_folder
 from edgesynth.data.source import Availability, DataSet, DataSource, Progress
 from edgesynth.errors import DataError, StorageError
@@ -113,7 +113,7 @@ class Cifar10(DataSource):
                     if member.size > self._records * RECORD:
                         raise DataError(f"{self._archive.url} has {member.name} with {member.size} bytes, too many")
                     data = source.read()
-                    with atomic_writer(folder / name) as file:
+                    with file_at(folder / name) as file:
                         file.write(data)
         except KeyError as error:
             raise DataError(f"{self._archive.url} is not the expected archive: {error.args[0]}") from error

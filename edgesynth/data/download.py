@@ -2,8 +2,6 @@
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from edgesynth_exporters.files import atomic_writer
+
 from edgesynth.data.source import Progress
 from edgesynth.errors import DataError, StorageError
 
-__all__ = ["Remote", "atomic_writer", "download"]
+__all__ = ["Remote", "download", "file_at"]
 
 TIMEOUT_S = 30.0
 """Longest silence of the server, not the length of the download."""
@@ -41,7 +41,7 @@ def download(remote: Remote, target: Path, progress: Progress | None = None, tim
     Raises DataError if the address is out of reach or answers with something else, StorageError if the disk
     refuses.
     """
-    with atomic_writer(target) as file:
+    with file_at(target) as file:
         state, size = hashlib.sha256(), 0
         for chunk in _chunks(remote.url, timeout_s):
             state.update(chunk)
@@ -61,30 +61,17 @@ def download(remote: Remote, target: Path, progress: Progress | None = None, tim
 
 
 @contextmanager
-def atomic_writer(target: Path) -> Iterator[BinaryIO]:
-    """A binary file that becomes `target` when the block ends well, and vanishes when it raises.
+def file_at(target: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `target`, whole or not at all; makes its folder.
 
-    Raises StorageError where the disk refuses. An OSError raised inside the block is taken for one of the
-    disk.
+    Raises StorageError where the disk refuses. An OSError raised inside the block is taken for one of the disk.
     """
-    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with atomic_writer(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private, but a shared data folder is meant to be read
-        temporary.replace(target)
-        temporary = None
-        _sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 class _Readable(Protocol):
@@ -105,12 +92,3 @@ def _chunks(url: str, timeout_s: float) -> Iterator[bytes]:
         raise DataError(f"{url} is out of reach ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:
         raise DataError(f"{url} broke off ({error or type(error).__name__})") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

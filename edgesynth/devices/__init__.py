@@ -3,11 +3,12 @@
 from edgesynth.devices.client import AgentClient, Health
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import QUICK_HOST, Job, JobRequest, Schedule
+from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, Job, JobRequest, Schedule
 from edgesynth.devices.oracle import EstimateOracle, FakeOracle, HostOracle, Oracle, open_oracle
 
 __all__ = [
     "QUICK_HOST",
+    "SCREEN_HOST",
     "AgentClient",
     "Deadline",
     "EstimateOracle",

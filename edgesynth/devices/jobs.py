@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from edgesynth.records import Record
 
-__all__ = ["QUICK_HOST", "Failure", "Job", "JobRequest", "Schedule"]
+__all__ = ["QUICK_HOST", "SCREEN_HOST", "Failure", "Job", "JobRequest", "Schedule"]
 
 
 class Schedule(Record):
@@ -18,6 +18,8 @@ class Schedule(Record):
 
 # For a machine without a power sensor: there is nothing to sample, so windows need only hold many inferences.
 QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.4)
+# For the many candidates of a search: enough to tell them apart, never for the record.
+SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 
 
 class JobRequest(Record):

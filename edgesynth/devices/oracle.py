@@ -12,7 +12,7 @@ from edgesynth_exporters.targets import find_target
 from edgesynth.devices.client import AgentClient
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import QUICK_HOST, JobRequest, Schedule
+from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, JobRequest, Schedule
 from edgesynth.errors import DeviceError, ModelFileError
 from edgesynth.records import Engine, Latency, Measurement
 
@@ -137,8 +137,11 @@ class FakeOracle(Oracle):
         )
 
 
-def open_oracle(target: str) -> Oracle:
-    """Who answers for the target of that name. Raises EdgesynthError for an unknown one."""
+def open_oracle(target: str, *, screening: bool = False) -> Oracle:
+    """Who answers for the target of that name; `screening` for figures that are quick and for choosing only.
+
+    Raises EdgesynthError for an unknown target.
+    """
     if find_target(target).source == "estimated":
         return EstimateOracle(target)
-    return HostOracle()
+    return HostOracle(SCREEN_HOST if screening else QUICK_HOST)

@@ -1,13 +1,12 @@
 """The page of a run: one HTML file without scripts and without anything from outside, made from results.json."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
+from edgesynth_exporters.files import write_atomically
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import ValidationError
@@ -30,16 +29,7 @@ def write_report(run: Path) -> Path:
     page = render(read_results(run))
     path = run / "report.html"
     try:
-        handle, name = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=run)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(page)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomically(path, page.encode())
     except OSError as error:
         raise StorageError(f"{path}: the report cannot be written: {error.strerror or error}") from error
     return path

@@ -115,7 +115,7 @@ def _prepare(workshop: Workshop) -> _Bench:
         train=workshop.train,
         scoring=workshop.scoring,
         requirements=workshop.requirements,
-        oracles=workshop.oracles,
+        screens=workshop.screens,
     )
     return _Bench(workshop, prototype, shared, scorer, learner)
 

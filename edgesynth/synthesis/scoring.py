@@ -51,7 +51,7 @@ class Scorer:
     train: Split
     scoring: Split
     requirements: Sequence[Requirement]
-    oracles: Mapping[str, Oracle]
+    screens: Mapping[str, Oracle]
 
     def __call__(self, genome: Genome) -> Score:
         """Score one genome; deterministic but for what a real device measures."""
@@ -80,7 +80,7 @@ class Scorer:
             measurements = {}
             for target in sorted({r.target for r in wanted.values() if r.target is not None}):
                 export_onnx(network, self.space.example, path, find_target(target).opset)  # type: ignore[arg-type]
-                measurements[target] = self.oracles[target].measure(path)
+                measurements[target] = self.screens[target].measure(path)
         return {key: measured_value(r.quantity, measurements[r.target or ""]) for key, r in wanted.items()}
 
 

@@ -32,7 +32,8 @@ SCORING_IMAGES = 2000
 @dataclass(frozen=True)
 class Workshop:
     """The tools of one run. `train` and `scoring` are the two parts of the data's training split: what is trained on,
-    and what candidates are scored on. `full` are the prototype's own costs."""
+    and what candidates are scored on. `full` are the prototype's own costs. `oracles` answer for the record, for every
+    target; `screens` answer quickly about candidates, for the targets that requirements name."""
 
     question: Question
     requirements: Sequence[Requirement]
@@ -46,6 +47,7 @@ class Workshop:
     costs: CostModel
     full: Costs
     oracles: Mapping[str, Oracle]
+    screens: Mapping[str, Oracle]
     executor: Executor
     progress: Progress
 
@@ -95,6 +97,8 @@ def open_workshop(question: Question, journal: Journal, progress: Progress) -> I
     _check_same_data(journal, data)
     with ExitStack() as stack:
         oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
+        required = dict.fromkeys(r.target for r in requirements if r.target is not None)
+        screens = {name: stack.enter_context(open_oracle(name, screening=True)) for name in required}
         yield Workshop(
             question=question,
             requirements=requirements,
@@ -108,6 +112,7 @@ def open_workshop(question: Question, journal: Journal, progress: Progress) -> I
             costs=costs,
             full=full,
             oracles=oracles,
+            screens=screens,
             executor=InProcess(),
             progress=progress,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesynth.data.download import Remote, atomic_writer, download
+from edgesynth.data.download import Remote, download, file_at
 from edgesynth.errors import DataError, StorageError
 
 BODY = bytes(range(256)) * 1000
@@ -120,11 +120,11 @@ def test_an_interrupted_download_leaves_nothing_behind(address: str, tmp_path: P
 
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
-    with pytest.raises(StorageError, match="cannot write"), atomic_writer(tmp_path / "file" / "target"):
+    with pytest.raises(StorageError, match="cannot write"), file_at(tmp_path / "file" / "target"):
         pass
 
 
 def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No space left"), atomic_writer(tmp_path / "target"):
+    with pytest.raises(StorageError, match="No space left"), file_at(tmp_path / "target"):
         raise OSError(28, os.strerror(28))
     assert list(tmp_path.iterdir()) == []

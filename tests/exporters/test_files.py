@@ -34,7 +34,7 @@ def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", lambda file: (done.append("sync"), synced(file)))
     monkeypatch.setattr(Path, "replace", lambda *paths: (done.append("rename"), renamed(*paths)))
     write_atomically(tmp_path / "file", b"content")
-    assert done == ["sync", "rename"]
+    assert done == ["sync", "rename", "sync"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
