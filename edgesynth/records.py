@@ -113,10 +113,15 @@ class Parity(Record):
 
 
 class Network(Record):
-    """One FermiNet. `requirements` maps each requirement's text to met / not met / not known (None)."""
+    """One FermiNet. `requirements` maps each requirement's text to met / not met / not known (None).
+
+    It is G(seed) of the learned generator or, for a pilot, of the generator before `cycle`; trained for `epochs`.
+    """
 
     name: str
     seed: int
+    cycle: int | None = None
+    epochs: int
     genome: Genome
     genome_digest: str
     val_metric: float

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from edgesynth.cli.verdict import exit_code
+
 __all__ = ["generate"]
 
 
@@ -15,9 +17,10 @@ def generate(
     epochs: Annotated[int | None, typer.Option(min=0, help="Epochs to train each.  [default: the run's]")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
-    """Make more networks from a learned generator, without learning again.
+    """Make more networks from a learned generator, unlike those that the run has, without learning again.
 
-    The same seed gives the same networks. Exit code 0: as many as wanted meet everything. 1: fewer do.
+    The same command again finds its networks in the run. Exit code 0: as many as wanted meet everything. 1: fewer do.
+    4: it could not be told.
     """
     import json
 
@@ -34,4 +37,4 @@ def generate(
         from edgesynth.cli.tables import print_networks
 
         print_networks(networks)
-    return 0 if sum(network.satisfied for network in networks) >= count else 1
+    return exit_code(networks, count)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgesynth.cli.verdict import exit_code
+from edgesynth.errors import EdgesynthError
+
 if TYPE_CHECKING:
-    from edgesynth.records import Results
     from edgesynth.synthesis.journal import Journal
     from edgesynth.synthesis.question import Question
 
@@ -38,7 +40,7 @@ def synth(
     given: dict[str, Any] = {
         "data": data,
         "prototype": prototype,
-        "weights": None if weights is None else str(weights),
+        "weights": None if weights is None else str(weights.resolve()),
         "requirements": tuple(require) if require else None,
         "targets": tuple(target) if target else None,
         "count": count,
@@ -53,11 +55,18 @@ def synth(
         _check_complete(given)
     from edgesynth.cli.progress import open_progress
     from edgesynth.report.page import write_report
-    from edgesynth.synthesis.run import synthesize
+    from edgesynth.synthesis.run import own_networks, synthesize
 
     journal, question = _open(out or _default_run(given), given, resume)
     with journal, open_progress() as progress:
-        results = synthesize(question, journal, progress)
+        try:
+            results = synthesize(question, journal, progress)
+        except EdgesynthError as error:
+            # A question that has no answer should not stand in the way of a better one.
+            if not resume and not journal.all("prototype") and error.exit_code == 2:
+                journal.abandon()
+            raise
+        networks = own_networks(journal, results)
     page = write_report(journal.run)
     if json_:
         typer.echo((journal.run / "results.json").read_text(), nl=False)
@@ -66,7 +75,7 @@ def synth(
 
         print_results(results)
         typer.echo(f"\npage to open: {page}")
-    return _exit_code(results, question.count)
+    return exit_code(networks, question.count)
 
 
 def _check_complete(given: dict[str, Any]) -> None:
@@ -85,18 +94,17 @@ def _default_run(given: dict[str, Any]) -> Path:
 
 def _open(run: Path, given: dict[str, Any], resume: bool) -> tuple["Journal", "Question"]:
     """The journal of the run, new or old, and the question in it."""
-    from edgesynth.errors import RunError
     from edgesynth.synthesis.journal import Journal
-    from edgesynth.synthesis.question import Question, same_question
+    from edgesynth.synthesis.question import Question, recorded_question, same_question
 
     if resume:
         journal = Journal.open(run)
-        recorded = journal.get("run", "question")
-        if recorded is None:
+        try:
+            question = recorded_question(journal)
+            same_question(question, given)
+        except EdgesynthError:
             journal.close()
-            raise RunError(f"{run} was given up before it began: start again with another --out")
-        question = Question.model_validate(recorded)
-        same_question(question, given)
+            raise
         return journal, question
     question = Question(**given, weights_digest=_file_digest(given.get("weights")))
     # What is wrong with the words of the question should not leave a directory behind.
@@ -118,10 +126,3 @@ def _file_digest(path: str | None) -> str | None:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise PrototypeError(f"cannot read the weights {path}: {error.strerror}") from error
-
-
-def _exit_code(results: "Results", wanted: int) -> int:
-    if sum(network.satisfied for network in results.networks) >= wanted:
-        return 0
-    undecided = [n for n in results.networks if not n.satisfied and False not in n.requirements.values()]
-    return 4 if undecided else 1

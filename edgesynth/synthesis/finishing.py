@@ -29,15 +29,18 @@ class Finisher:
     shared: Mapping[str, Tensor]
     epochs: int
 
-    def __call__(self, score: Score, seed: int) -> Network:
-        """Finish the candidate, unless the journal has it already. Deterministic but for what devices measure."""
+    def __call__(self, score: Score, seed: int, cycle: int | None = None) -> Network:
+        """Finish the candidate G(seed), of the generator before `cycle` or the learned one, unless it is on record.
+
+        Deterministic on one CPU, but for what devices measure.
+        """
         journal = self.workshop.journal
         recorded = journal.get("network", score.digest)
         if recorded is not None:
             return Network.model_validate(recorded)
         name = f"fermi-{score.digest[:6]}"
         module = self._train(score, name)
-        network = self._describe(score, seed, name, module)
+        network = self._describe(score, seed, cycle, name, module)
         journal.put("network", score.digest, network.model_dump(mode="json"))
         self._checkpoint(name).unlink(missing_ok=True)
         return network
@@ -61,7 +64,7 @@ class Finisher:
             )
         return module
 
-    def _describe(self, score: Score, seed: int, name: str, module: fx.GraphModule) -> Network:
+    def _describe(self, score: Score, seed: int, cycle: int | None, name: str, module: fx.GraphModule) -> Network:
         workshop = self.workshop
         folder = workshop.run / "networks" / name
         answers = outputs(module, workshop.data.val.images)
@@ -74,6 +77,8 @@ class Finisher:
         return Network(
             name=name,
             seed=seed,
+            cycle=cycle,
+            epochs=self.epochs,
             genome=score.genome,
             genome_digest=score.digest,
             val_metric=metric,
@@ -89,7 +94,7 @@ class Finisher:
         )
 
     def _checkpoint(self, name: str) -> Path:
-        return self.workshop.run / "checkpoints" / f"{name}.safetensors"
+        return self.workshop.run / "checkpoints" / f"{name}-{self.epochs}-epochs.safetensors"
 
 
 def _values(

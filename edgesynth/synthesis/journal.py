@@ -96,6 +96,13 @@ class Journal:
             self._connection.close()
         os.close(self._lock)
 
+    def abandon(self) -> None:
+        """Take the journal away again; the lock stays until `close`. For a run that found out nothing."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        for name in (FILE, FILE + "-wal", FILE + "-shm"):
+            (self.run / name).unlink(missing_ok=True)
+
     def get(self, kind: str, key: str) -> Any | None:
         """The fact of that kind and key, or None."""
         row = self._execute("SELECT value FROM facts WHERE kind = ? AND key = ?", kind, key).fetchone()

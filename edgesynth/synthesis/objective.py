@@ -1,6 +1,6 @@
 """What the generator is asked to maximise: U under the requirements, as a differentiable function of its drafts.
 
-    E_s[ Û(G(s)) ] − Σ_r λ_r · E_s[ violation_r(G(s))⁺ ] + β · log D
+    E_s[ Û(G(s)) ] − Σ_r λ_r · E_s[ violation_r(G(s))⁺ ] + β · log min(D, D*)
 
 Û is NetScore with the inquisitor's prediction of the finished metric in place of the metric. The multipliers λ_r rise
 while a requirement is met by fewer than SATISFIED of the seeds and fall otherwise (dual ascent). D is the mean
@@ -30,7 +30,8 @@ CAUTION = 1.0
 SATISFIED = 0.9
 DUAL_RATE = 0.05
 LEAST_MULTIPLIER, GREATEST_MULTIPLIER = 0.1, 1e4
-DIVERSITY, LEAST_SPREAD = 2.0, 1e-3
+DIVERSITY, WANTED_SPREAD = 10.0, 0.12
+"""Below the wanted spread of genomes the pull apart is strong, above it there is none."""
 POINT = 100.0
 """Violations count in percentage points of a metric, and in POINT-ths of a natural logarithm of everything else."""
 
@@ -89,6 +90,8 @@ class Objective:
                 continue
             value = estimates.values[requirement.key]
             bound = requirement.bound(self.prototype.get(requirement.key))
+            if requirement.operator == ">=" and bound <= 0:
+                continue  # every network meets it, and it has no logarithm
             gap = bound - value if requirement.quantity in METRICS else torch.log(bound / value)
             answers[requirement.text] = POINT * gap * (1.0 if requirement.operator == ">=" else -1.0)
         return answers
@@ -96,7 +99,8 @@ class Objective:
     def gain(self, draft: Draft, inquisitor: Inquisitor) -> tuple[Tensor, dict[str, float]]:
         """The scalar to maximise, and the share of drafts that violates each requirement."""
         estimates = self.estimate(draft, inquisitor)
-        total = estimates.u.mean() + DIVERSITY * torch.log(_spread(draft) + LEAST_SPREAD)
+        spread = torch.log((_spread(draft) + 1e-4).clamp_max(WANTED_SPREAD))
+        total = estimates.u.mean() + DIVERSITY * spread
         violated = {}
         for text, violation in self.violations(estimates).items():
             total = total - self.multipliers[text] * violation.clamp_min(0).mean()

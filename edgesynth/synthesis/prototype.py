@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgesynth.data import Split
-from edgesynth.errors import RequirementError
+from edgesynth.errors import RequirementError, RunError
 from edgesynth.performance import LEAST_METRIC, netscore
 from edgesynth.records import Measurement, PrototypeInfo
 from edgesynth.requirements import METRICS, ON_TARGET, check_consistent
@@ -40,18 +40,21 @@ def prepare_prototype(workshop: Workshop) -> Prototype:
     The workshop's space holds the trained weights afterwards.
     """
     weights = workshop.run / WEIGHTS
-    if workshop.journal.get("prototype", "trained") is None:
+    trained = workshop.journal.get("prototype", "trained")
+    if trained is None:
         _train(workshop)
         save_weights(weights, workshop.space.module)
         digest = digest_of(workshop.space.module.state_dict())
         workshop.journal.put("prototype", "trained", {"digest": digest})
     else:
         workshop.progress.note("prototype: trained before, taken from the run")
-        workshop.space.module.load_state_dict(load_weights(weights))
+        workshop.space.module.load_state_dict(load_weights(weights, trained["digest"]))
     if workshop.journal.get("prototype", "info") is None:
         workshop.journal.put("prototype", "info", _describe(workshop).model_dump(mode="json"))
     (workshop.run / "checkpoints" / "prototype.safetensors").unlink(missing_ok=True)
     info = PrototypeInfo.model_validate(workshop.journal.get("prototype", "info"))
+    if info.groups != list(workshop.space.groups) or info.blocks != list(workshop.space.blocks):
+        raise RunError(f"the prototype {info.name} is not built as it was when {workshop.run} was started")
     values = _values(workshop, info)
     check_consistent(workshop.requirements, values)
     return Prototype(info, values, _scored(workshop), _rank(workshop), _teacher(workshop))

@@ -7,8 +7,9 @@ from edgesynth_exporters.targets import find_target
 from edgesynth.errors import RunError
 from edgesynth.records import Record
 from edgesynth.requirements import Requirement, parse_requirements
+from edgesynth.synthesis.journal import Journal
 
-__all__ = ["Question", "same_question"]
+__all__ = ["Question", "recorded_question", "same_question"]
 
 
 class Question(Record):
@@ -35,6 +36,17 @@ class Question(Record):
         """The targets to report on, and those that a requirement names. Raises EdgesynthError for an unknown one."""
         named = [r.target for r in self.parsed() if r.target is not None]
         return [find_target(name).name for name in dict.fromkeys([*self.targets, *named])]
+
+
+def recorded_question(journal: Journal) -> Question:
+    """The question that a run was started with. Raises RunError where it never got that far, or is damaged."""
+    recorded = journal.get("run", "question")
+    if recorded is None:
+        raise RunError(f"{journal.run} was given up before it began: start again with another --out")
+    try:
+        return Question.model_validate(recorded)
+    except ValueError as error:
+        raise RunError(f"the question recorded in {journal.run} is damaged: start a new run") from error
 
 
 def same_question(recorded: Question, given: dict[str, Any]) -> None:

@@ -17,15 +17,15 @@ from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
-from edgesynth.synthesis.question import Question
+from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.scoring import Score, Scorer
-from edgesynth.synthesis.selection import Selection, transfer_factor
+from edgesynth.synthesis.selection import Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import outputs
 from edgesynth.synthesis.workshop import Workshop, open_workshop
 
-__all__ = ["RESULTS", "generate", "synthesize"]
+__all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 
 RESULTS, GENERATOR = "results.json", "generator.safetensors"
 SYNTHESIS = "synthesis"
@@ -47,15 +47,22 @@ def synthesize(question: Question, journal: Journal, progress: Progress) -> Resu
     with open_workshop(question, journal, progress) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
-        _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
+        own = _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
+        _record_finished(journal, own)
         return _write_results(bench, cycles)
+
+
+def own_networks(journal: Journal, results: Results) -> list[Network]:
+    """The networks that `synthesize` finished, without those that `generate` added later."""
+    own = journal.get("run", "finished") or []
+    return [network for network in results.networks if network.genome_digest in own]
 
 
 def generate(journal: Journal, count: int, seed: int, epochs: int | None, progress: Progress) -> list[Network]:
     """More networks from the generator that a run has learned, without learning again; results.json gains them."""
-    question = _recorded_question(journal)
-    if journal.get("generator", "learned") is None:
-        raise RunError(f"{journal.run} has no learned generator yet: finish it with edgesynth synth --resume first")
+    question = recorded_question(journal)
+    if journal.get("run", "finished") is None:
+        raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
     with open_workshop(question, journal, progress) as workshop:
         bench = _prepare(workshop)
@@ -88,8 +95,9 @@ class _Bench:
         return [Score.model_validate(journal.get("score", digest(genome))) for genome in genomes]
 
 
-def _recorded_question(journal: Journal) -> Question:
-    return Question.model_validate(journal.get("run", "question"))
+def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
+    if journal.get("run", "finished") is None:
+        journal.put("run", "finished", [network.genome_digest for network in own])
 
 
 def _prepare(workshop: Workshop) -> _Bench:
@@ -122,8 +130,9 @@ def _prepare(workshop: Workshop) -> _Bench:
 
 def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generator) -> dict[str, Tensor]:
     path = workshop.run / "shared.safetensors"
-    if workshop.journal.get("shared", "trained") is not None:
-        return load_weights(path)
+    trained = workshop.journal.get("shared", "trained")
+    if trained is not None:
+        return load_weights(path, trained["digest"])
     epochs = max(1, workshop.question.epochs // 3)
     workshop.progress.stage("training weights that all candidates share")
     shared = train_shared(
@@ -148,8 +157,8 @@ def _pool(workshop: Workshop, prototype: Prototype, untrained: Generator) -> lis
     genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL, len(workshop.space.blocks))
     roomy = [g for g in genomes if _fits(workshop, prototype, g, slack=1.5)]
     by_size = sorted(roomy or genomes, key=lambda g: workshop.costs.of(g).macs, reverse=True)
-    # Without a size requirement everything is roomy: then every n-th, from large to small.
-    return by_size[:: max(1, len(by_size) // POOL)][:POOL]
+    last = len(by_size) - 1
+    return [by_size[round(i * last / (POOL - 1))] for i in range(POOL)] if last >= POOL else by_size
 
 
 def _fits(workshop: Workshop, prototype: Prototype, genome: Genome, slack: float) -> bool:
@@ -175,7 +184,7 @@ def _learn(bench: _Bench) -> list[Cycle]:
     while len(cycles) < budget and not _is_flat(cycles):
         number = len(cycles)
         if number == max(2, budget // PILOT_AFTER):
-            _pilot(bench)
+            _pilot(bench, number)
         cycle = learner.cycle(number, bench.score)
         fact = {"cycle": cycle.model_dump(mode="json"), "known": learner.known}
         journal.put("cycle", str(number), fact, to_bytes(learner.state()))
@@ -193,13 +202,13 @@ def _restore(bench: _Bench, cycle: str) -> None:
     bench.learner.restore(from_bytes(state), [_known_score(journal, key) for key in fact["known"]])
 
 
-def _pilot(bench: _Bench) -> None:
+def _pilot(bench: _Bench, cycle: int) -> None:
     """Finish the most promising network early, so that the rest of learning knows what finishing does."""
     workshop = bench.workshop
     workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
     for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
-        network = finisher(candidate.score, candidate.seed)
+        network = finisher(candidate.score, candidate.seed, cycle)
         bench.learner.objective.transfer = _transfer(bench, [network])
         workshop.progress.network(network, int(network.satisfied), workshop.question.count)
         break
@@ -209,7 +218,9 @@ def _is_flat(cycles: Sequence[Cycle]) -> bool:
     recent = cycles[-FLAT_CYCLES:]
     if len(cycles) <= FLAT_CYCLES or any(cycle.satisfied_share < SATISFIED for cycle in recent):
         return False
-    return max(c.mean_u for c in recent) - max(c.mean_u for c in cycles[:-FLAT_CYCLES]) < FLAT_U
+    # Networks that miss a requirement may well have a greater U: they are no measure for those that do not.
+    before = [cycle.mean_u for cycle in cycles[:-FLAT_CYCLES] if cycle.satisfied_share >= SATISFIED]
+    return bool(before) and max(cycle.mean_u for cycle in recent) - max(before) < FLAT_U
 
 
 def _save_generator(bench: _Bench) -> None:
@@ -248,14 +259,20 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
     attempts = iter(selection)
     while sum(network.satisfied for network in done) < count and len(done) < ATTEMPTS_A_NETWORK * count:
-        candidate = next(attempts, None)
+        candidate = next((c for c in attempts if not _finished_otherwise(journal, c, epochs)), None)
         if candidate is None:
-            progress.note("the generator has no further network that is small enough and different")
+            progress.note(f"no further network that is small enough and different from seed {first_seed} on")
             break
         done.append(finisher(candidate.score, candidate.seed))
         learner.objective.transfer = _transfer(bench, [*before, *done])
         progress.network(done[-1], sum(network.satisfied for network in done), count)
     return done
+
+
+def _finished_otherwise(journal: Journal, candidate: Candidate, epochs: int) -> bool:
+    """Whether the run has this network already, trained for another number of epochs."""
+    recorded = journal.get("network", candidate.score.digest)
+    return recorded is not None and recorded["epochs"] != epochs
 
 
 def _networks(journal: Journal) -> list[Network]:
@@ -268,13 +285,22 @@ def _known_score(journal: Journal, key: str) -> Score:
 
 def _transfer(bench: _Bench, networks: Sequence[Network]) -> float:
     unique = {network.genome_digest: network for network in networks}
-    pairs = [(_known_score(bench.workshop.journal, key), network) for key, network in unique.items()]
+    # One that was finished by another recipe, or not at all, says nothing about this one.
+    epochs = bench.workshop.question.epochs
+    pairs = [
+        (_known_score(bench.workshop.journal, key), network)
+        for key, network in unique.items()
+        if network.epochs == epochs
+    ]
     return transfer_factor(pairs, bench.prototype.scored, bench.prototype.info.val_metric)
 
 
 def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
     """The record of the whole run. Here, and only here, the test split is read, once per network."""
     workshop, journal = bench.workshop, bench.workshop.journal
+    for network in _networks(journal):
+        if not (workshop.run / network.onnx).is_file():
+            raise RunError(f"{workshop.run / network.onnx} is gone: bring it back, or start a new run")
     networks = [
         network.model_copy(update={"test_metric": read_test_metric(workshop, network, bench.prototype)})
         for network in _networks(journal)
@@ -294,10 +320,26 @@ def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
             transfer=_transfer(bench, networks),
         ),
         networks=networks,
-        warnings=[],
+        warnings=_warnings(workshop, networks),
     )
     write_json(workshop.run / RESULTS, results.model_dump(mode="json"))
     return results
+
+
+def _warnings(workshop: Workshop, networks: Sequence[Network]) -> list[str]:
+    """What a reader of the figures should know."""
+    warnings = []
+    if workshop.question.weights is not None:
+        warnings.append(
+            "the prototype came with weights: if they were trained on images that are validation or test images here, "
+            "its figures, and the floors relative to them, are too high"
+        )
+    others = {m.target: m.engine.precision for n in networks for m in n.measurements if m.engine.precision != "fp32"}
+    warnings += [
+        f"{target} answers for {precision}; accuracy and parity were taken at fp32"
+        for target, precision in others.items()
+    ]
+    return warnings
 
 
 def _prototype_test_metric(bench: _Bench) -> float:

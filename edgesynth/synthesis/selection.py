@@ -15,6 +15,11 @@ __all__ = ["Candidate", "Selection", "transfer_factor"]
 
 DRAWN = 256
 SCORED_A_NETWORK = 4
+PRIOR = 0.1
+LEAST_FALL = 0.01
+LEAST_TRANSFER, GREATEST_TRANSFER = 0.05, 1.5
+WALKS = 8
+"""Stretches of DRAWN seeds that are looked through for further networks before giving up."""
 LEAST_DISTANCE = 0.02
 """Mean difference in shares of channels and blocks below which two networks count as the same idea."""
 
@@ -42,22 +47,22 @@ class Selection:
     taken: list[Genome] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Candidate]:
-        pool = self._scored()
-        while pool:
-            pool.sort(key=self._rank)
-            fresh = next((c for c in pool if self._is_new(c.score.genome)), None)
-            if fresh is None:
-                return
-            pool.remove(fresh)
-            self.taken.append(fresh.score.genome)
-            yield fresh
+        for walk in range(WALKS):
+            pool = self._scored(self.first_seed + walk * DRAWN)
+            while pool:
+                pool.sort(key=self._rank)
+                fresh = next((c for c in pool if self._is_new(c.score.genome)), None)
+                if fresh is None:
+                    break
+                pool.remove(fresh)
+                self.taken.append(fresh.score.genome)
+                yield fresh
 
-    def _scored(self) -> list[Candidate]:
-        seeds = list(range(self.first_seed, self.first_seed + DRAWN))
-        known = {digest(genome) for genome in self.taken}
+    def _scored(self, first_seed: int) -> list[Candidate]:
+        seeds = list(range(first_seed, first_seed + DRAWN))
         drawn: dict[str, tuple[int, Genome]] = {}
         for seed, genome in zip(seeds, self.learner.generator.generate(seeds), strict=True):
-            if digest(genome) not in known and self._fits(genome):
+            if self._fits(genome) and self._is_new(genome):
                 drawn.setdefault(digest(genome), (seed, genome))
         if not drawn:
             return []
@@ -109,11 +114,15 @@ class Selection:
 def transfer_factor(
     finished: Sequence[tuple[Score, Network]], prototype_scored: float, prototype_finished: float
 ) -> float:
-    """How much of a scored fall below the prototype is left after finishing: least squares through the origin.
+    """How much of a scored fall below the prototype is left after finishing: the mean ratio over finished networks.
 
-    One made-up observation, a fall of 2 points that stays a fall of 2 points, stands for knowing nothing yet.
+    Knowing nothing, all of it; that prior weighs as much as PRIOR networks. A network that scores like the prototype
+    says nothing about falls, and is left out.
     """
-    falls = [(0.02, 0.02)]
-    falls += [(prototype_scored - score.metric, prototype_finished - network.val_metric) for score, network in finished]
-    slope = sum(x * y for x, y in falls) / sum(x * x for x, y in falls)
-    return min(1.5, max(0.05, slope))
+    ratios = []
+    for score, network in finished:
+        scored_fall = prototype_scored - score.metric
+        if scored_fall >= LEAST_FALL:
+            ratio = (prototype_finished - network.val_metric) / scored_fall
+            ratios.append(min(GREATEST_TRANSFER, max(0.0, ratio)))
+    return max(LEAST_TRANSFER, (PRIOR + sum(ratios)) / (PRIOR + len(ratios)))

@@ -56,14 +56,18 @@ def save_weights(path: Path, module: nn.Module) -> None:
     write_file(path, to_bytes(module.state_dict()))
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file that edgesynth wrote. Raises StorageError where it cannot be read."""
+def load_weights(path: Path, digest: str | None = None) -> dict[str, Tensor]:
+    """The state dict in a file that edgesynth wrote. Raises StorageError where it cannot be read, or is not the one
+    whose `digest_of` the journal holds."""
     try:
-        return from_bytes(path.read_bytes())
+        tensors = from_bytes(path.read_bytes())
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise StorageError(f"cannot read {path}: it is damaged ({error})") from error
+    if digest is not None and digest_of(tensors) != digest:
+        raise StorageError(f"{path} is not the file that the run wrote: bring it back, or start a new run")
+    return tensors
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -76,22 +80,29 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return state.hexdigest()[:16]
 
 
-def save_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-    """Everything that training needs to go on after `epochs` whole epochs: weights and momentum."""
+def save_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, epochs: int, training: tuple[int, ...]
+) -> None:
+    """Everything that training needs to go on after `epochs` whole epochs: weights and momentum.
+
+    `training` says which training it is (seed, epochs in all …): a checkpoint of another one is not gone on from.
+    """
     tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         buffer = optimizer.state[parameter].get("momentum_buffer")
         if buffer is not None:
             tensors[f"momentum.{index}"] = buffer
-    tensors["epochs"] = torch.tensor(epochs)
+    tensors["epochs"], tensors["training"] = torch.tensor(epochs), torch.tensor(training)
     write_file(path, to_bytes(tensors))
 
 
-def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore in place; the number of epochs done, 0 if there is no checkpoint."""
+def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, training: tuple[int, ...]) -> int:
+    """Restore in place; the number of epochs done, 0 if there is no checkpoint of this training."""
     if not path.exists():
         return 0
     tensors = load_weights(path)
+    if "training" not in tensors or tuple(tensors["training"].tolist()) != training:
+        return 0
     prefix = "module."
     module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     for index, parameter in enumerate(_parameters(optimizer)):

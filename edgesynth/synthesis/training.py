@@ -77,6 +77,8 @@ class Teacher:
 
 def device() -> torch.device:
     """A GPU where torch finds one, else the CPU."""
+    # Convolutions of 10-bit mantissas would fail the comparison with ONNX Runtime.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -149,7 +151,8 @@ def train(
         module.parameters(), lr=recipe.peak_lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
     steps = recipe.epochs * ceil(len(split) / BATCH)
-    start = load_checkpoint(checkpoint, module, optimizer) if checkpoint is not None else 0
+    training = (seed, recipe.epochs, len(split))
+    start = load_checkpoint(checkpoint, module, optimizer, training) if checkpoint is not None else 0
     step = start * ceil(len(split) / BATCH)
     for epoch in range(start, recipe.epochs):
         module.train()
@@ -169,7 +172,7 @@ def train(
                 total += float(loss.detach()) * len(targets)
                 step += 1
         if checkpoint is not None:
-            save_checkpoint(checkpoint, module, optimizer, epoch + 1)
+            save_checkpoint(checkpoint, module, optimizer, epoch + 1, training)
         on_epoch(epoch + 1, total / len(split))
     place(module, torch.device("cpu"), torch.contiguous_format)
     module.eval()
@@ -190,10 +193,16 @@ class Batches:
         self._flipped = (torch.rand(len(split), generator=random) < 0.5) & mirror
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        for indices, flipped in zip(torch.split(self._order, BATCH), torch.split(self._flipped, BATCH), strict=True):
+        for indices, flipped in zip(_parts(self._order), _parts(self._flipped), strict=True):
             images, targets = self._split.images[indices], self._split.targets[indices]
             images, targets = self._task.flip(images, targets, flipped)
             yield images, targets, indices, flipped
+
+
+def _parts(whole: Tensor) -> list[Tensor]:
+    """Batches of BATCH; one image left over joins the last, as batch norm cannot do with one."""
+    parts = list(torch.split(whole, BATCH))
+    return [*parts[:-2], torch.cat(parts[-2:])] if len(parts) > 1 and len(parts[-1]) == 1 else parts
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Everything that the stages of a run work with, put together from the question before anything is trained."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -85,9 +86,8 @@ def open_workshop(question: Question, journal: Journal, progress: Progress) -> I
     train, scoring = _split_off_scoring(data)
     channels, height, width = data.input_shape
     torch.manual_seed(seed_of(question.seed))
-    prototype = load_prototype(
-        question.prototype, channels, len(data.classes), Path(question.weights) if question.weights else None
-    )
+    weights = _weights(question, journal)
+    prototype = load_prototype(question.prototype, channels, len(data.classes), weights)
     space = trace(prototype, torch.zeros(1, channels, height, width), question.frozen)
     trial_surgery(space)
     _check_outputs(space, len(data.classes), question.prototype)
@@ -138,6 +138,20 @@ def _check_metrics(requirements: Sequence[Requirement], task: Task) -> None:
     for requirement in requirements:
         if requirement.quantity in METRICS and requirement.quantity != task.metric:
             raise RequirementError(f"requirement '{requirement.text}': the metric of this task is {task.metric}")
+
+
+def _weights(question: Question, journal: Journal) -> Path | None:
+    """The user's weights, as long as the run has none of its own. Raises RunError where they are not the same file."""
+    if question.weights is None or journal.get("prototype", "trained") is not None:
+        return None
+    path = Path(question.weights)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PrototypeError(f"cannot read the weights {path}: {error.strerror}") from error
+    if digest != question.weights_digest:
+        raise RunError(f"{path} is not the file that {journal.run} was started with: start a new run")
+    return path
 
 
 def _check_outputs(space: Space, classes: int, name: str) -> None:

@@ -21,6 +21,53 @@ __all__ = ["Shape", "load_with_shapes", "operator_name", "static_shapes"]
 Shape = tuple[int, ...]
 Values = dict[str, NDArray[np.generic]]
 
+FOLDED_OPERATORS = frozenset(
+    [
+        "Add",
+        "And",
+        "Cast",
+        "CastLike",
+        "Ceil",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Div",
+        "Equal",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Greater",
+        "Identity",
+        "Less",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "ScatterND",
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
+)
+"""What shapes are computed with. None has a subgraph: a loop in a hostile file must not be run to learn a shape."""
 FOLDED_ELEMENTS = 1024  # shapes, axes and scales are smaller than that; weights need not be computed with
 
 
@@ -138,7 +185,7 @@ def _values_of(node: onnx.NodeProto, values: Values, shapes: dict[str, Shape], m
         bounds = {attribute.name: attribute.i for attribute in node.attribute}
         value = prod(shape) if node.op_type == "Size" else shape[bounds.get("start", 0) : bounds.get("end")]
         return {node.output[0]: np.array(value, np.int64)}
-    if _is_foreign(node) or node.op_type.startswith("Random") or not all(not n or n in values for n in node.input):
+    if _is_foreign(node) or node.op_type not in FOLDED_OPERATORS or not all(not n or n in values for n in node.input):
         return None
     if any(prod(shapes.get(name, (FOLDED_ELEMENTS + 1,))) > FOLDED_ELEMENTS for name in node.output if name):
         return None

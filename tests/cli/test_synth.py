@@ -145,11 +145,11 @@ def test_a_run_of_another_version(workplace, capsys):
     assert "another version" in says(capsys)
 
 
-def test_generate_needs_a_learned_generator(workplace, capsys):
+def test_generate_needs_a_finished_run(workplace, capsys):
     with Journal.create(Path("young")) as journal:
         journal.put("run", "question", {"data": "digits", "prototype": "resnet8", "requirements": ["macs<=1M"]})
     assert run(["generate", "young"]) == 2
-    assert "no learned generator" in says(capsys)
+    assert "young is not finished" in says(capsys)
 
 
 def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
@@ -203,3 +203,10 @@ def test_a_full_disk_is_exit_code_3_and_loses_nothing(tmp_path):
             assert journal.get("run", "question")["prototype"] == "resnet8"
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_question_without_an_answer_does_not_stand_in_the_way(workplace, capsys):
+    assert run(["synth", *GOOD, "--require", "macs<=10", "--target", "tx2-sim", "--out", "r"]) == 2
+    assert "smallest network" in says(capsys)
+    with Journal.create(Path("r")) as journal:
+        assert journal.all("run") == []

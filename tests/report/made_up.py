@@ -133,6 +133,7 @@ def fermi(
     return Network(
         name=name,
         seed=100 + index,
+        epochs=8,
         genome=Genome(widths=widths, blocks={block.name: block.name not in dropped for block in prototype.blocks}),
         genome_digest=digest(name),
         val_metric=accuracy,

@@ -64,6 +64,7 @@ def test_it_beats_random_search_with_as_many_scores(learned):
 def test_seeds_do_not_collapse_onto_one_network(learned):
     _, learner, _ = learned
     assert len({digest(genome) for genome in learner.generator.generate(SEEDS)}) >= 8
+    assert len({digest(genome) for genome in learner.generator.generate(range(256))}) >= 24
 
 
 def test_the_inquisitor_predicts_before_it_sees(learned):
@@ -128,6 +129,9 @@ def test_the_transfer_factor_follows_what_finishing_showed(learned):
 
     assert transfer_factor([], 0.95, 0.95) == 1.0
     score = score.model_copy(update={"metric": 0.85})
-    assert transfer_factor([(score, Finished(0.93))], 0.95, 0.95) == pytest.approx(0.2, abs=0.05)
+    # A ratio of 0.2 once, and the prior of 1 with a tenth of its weight.
+    assert transfer_factor([(score, Finished(0.93))], 0.95, 0.95) == pytest.approx((0.1 + 0.2) / 1.1)
     assert transfer_factor([(score, Finished(0.99))] * 5, 0.95, 0.95) == 0.05
-    assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == 1.5
+    assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == pytest.approx((0.1 + 5 * 1.5) / 5.1)
+    alike = score.model_copy(update={"metric": 0.949})
+    assert transfer_factor([(alike, Finished(0.10))], 0.95, 0.95) == 1.0

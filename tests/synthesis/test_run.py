@@ -7,9 +7,10 @@ import onnx
 import pytest
 import torch
 from edgesynth_exporters.parity import run_onnx
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from edgesynth.data import find_source
+from edgesynth.errors import RunError, StorageError
 from edgesynth.performance import netscore
 from edgesynth.records import Results
 from edgesynth.requirements import parse_requirement
@@ -19,7 +20,7 @@ from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import _prepare, _restore, generate, synthesize
+from edgesynth.synthesis.run import _prepare, _restore, generate, own_networks, synthesize
 from edgesynth.synthesis.workshop import open_workshop
 
 
@@ -148,3 +149,46 @@ def test_the_prototype_is_counted_like_everything_else(finished_run):
 def mean(values):
     values = list(values)
     return sum(values) / len(values)
+
+
+def test_a_pilot_says_which_generator_made_it(finished_run):
+    _, results = finished_run
+    assert [network.cycle for network in results.networks] == [2] + [None] * (len(results.networks) - 1)
+    assert {network.epochs for network in results.networks} == {6}
+
+
+@pytest.mark.parametrize("name", ["shared.safetensors", "prototype/weights.safetensors"])
+def test_weights_that_are_not_the_runs_own_are_refused(own_run, name):
+    weights = load_file(own_run / name)
+    key = next(iter(weights))
+    save_file({**weights, key: weights[key] + 1}, own_run / name)
+    with Journal.open(own_run) as journal, pytest.raises(StorageError, match="not the file that the run wrote"):
+        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+
+
+def test_a_network_whose_file_is_gone_is_not_in_the_results(own_run, finished_run):
+    shutil.rmtree(own_run / "networks" / finished_run[1].networks[0].name)
+    with Journal.open(own_run) as journal, pytest.raises(RunError, match="is gone"):
+        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+
+
+def test_networks_without_training_leave_the_transfer_factor_alone(own_run, finished_run):
+    with Journal.open(own_run) as journal:
+        generate(journal, count=2, seed=11, epochs=0, progress=Progress())
+    written = Results.model_validate_json((own_run / "results.json").read_text())
+    assert len(written.networks) > len(finished_run[1].networks)
+    assert written.generator.transfer == finished_run[1].generator.transfer
+
+
+def test_generate_reaches_the_number_asked_for(own_run):
+    """By further seeds, where the first ones give too few different networks."""
+    with Journal.open(own_run) as journal:
+        made = generate(journal, count=8, seed=7, epochs=0, progress=Progress())
+    assert len({network.genome_digest for network in made}) >= 8
+
+
+def test_only_what_synthesis_finished_counts_as_its_answer(own_run, finished_run):
+    with Journal.open(own_run) as journal:
+        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+        results = Results.model_validate_json((own_run / "results.json").read_text())
+        assert own_networks(journal, results) == finished_run[1].networks

@@ -110,9 +110,10 @@ def test_a_checkpoint_holds_weights_statistics_momentum_and_epochs(tmp_path, ste
     if stepped:
         network(torch.randn(4, 1, 8, 8)).square().sum().backward()
         optimizer.step()
-    save_checkpoint(tmp_path / "c", network, optimizer, 3)
+    save_checkpoint(tmp_path / "c", network, optimizer, 3, (7, 8))
     other, other_optimizer = start(1)
-    assert load_checkpoint(tmp_path / "c", other, other_optimizer) == 3
+    assert load_checkpoint(tmp_path / "c", other, other_optimizer, (7, 9)) == 0
+    assert load_checkpoint(tmp_path / "c", other, other_optimizer, (7, 8)) == 3
     assert equal(network.state_dict(), other.state_dict())
     for one, two in zip(network.parameters(), other.parameters(), strict=True):
         was, kept = optimizer.state[one].get("momentum_buffer"), other_optimizer.state[two].get("momentum_buffer")
@@ -121,4 +122,4 @@ def test_a_checkpoint_holds_weights_statistics_momentum_and_epochs(tmp_path, ste
 
 def test_without_a_checkpoint_training_starts_at_the_beginning(tmp_path):
     network = make(Residual)
-    assert load_checkpoint(tmp_path / "missing", network, torch.optim.SGD(network.parameters(), lr=0.1)) == 0
+    assert load_checkpoint(tmp_path / "missing", network, torch.optim.SGD(network.parameters(), lr=0.1), (7, 8)) == 0
