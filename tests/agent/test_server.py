@@ -186,12 +186,12 @@ class TestJobsThatGoWrong:
         assert agent.ended(agent.submit(job_request(model)))["status"] == "done"
 
     def test_a_worker_that_hangs_is_ended_at_the_limit(self, agent, model):
-        job_id = agent.submit(job_request(model, limit_s=1))
+        job_id = agent.submit(job_request(model, limit_s=4))
         pid = agent.measuring(job_id)
         os.kill(pid, signal.SIGSTOP)
         job = agent.ended(job_id)
         assert job["status"] == "failed"
-        assert "1 s" in job["error"]["what"]
+        assert "4 s" in job["error"]["what"]
         assert gone(pid)
 
     def test_a_network_that_leaves_its_size_open_fails_with_a_sentence(self, agent, tmp_path):
