@@ -84,7 +84,7 @@ class LiveProgress(Progress):
         self._tasks: dict[str, int] = {}
 
     def stage(self, title: str) -> None:
-        self._bars.console.print(title, markup=False, style="bold")
+        self._bars.console.print(title, markup=False, highlight=False, style="bold")
 
     def note(self, text: str) -> None:
         self._bars.console.print(f"  {text}", markup=False, style="dim")

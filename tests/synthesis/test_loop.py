@@ -6,7 +6,7 @@ import torch
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.loop import spread_genomes
-from edgesynth.synthesis.selection import Selection, transfer_factor
+from edgesynth.synthesis.selection import DRAWN, Selection, transfer_factor
 from tests.synthesis.world import World
 
 REQUIREMENTS = ("macs<=prototype/4", "accuracy>=prototype-0.05")
@@ -46,10 +46,11 @@ def test_learning_does_not_depend_on_a_lucky_seed(seed):
     for number in range(10):
         learner.cycle(number, world.score)
     untrained = Generator(world.space.groups, world.space.blocks, seed)
-    u_before, share_before = mean_u_and_share(world, learner, untrained)
-    u_after, share_after = mean_u_and_share(world, learner, learner.generator)
-    assert u_after > u_before + 1
-    assert share_after > max(0.6, share_before)
+    # U of networks that miss a requirement is no measure: they may be as small as they like.
+    before = [s for s in world.score(untrained.generate(SEEDS)) if learner.satisfied(s)]
+    after = [s for s in world.score(learner.generator.generate(SEEDS)) if learner.satisfied(s)]
+    assert len(after) > max(0.6 * len(SEEDS), len(before))
+    assert max(map(learner.expected_u, after)) > max(map(learner.expected_u, before), default=0)
 
 
 def test_it_beats_random_search_with_as_many_scores(learned):
@@ -101,7 +102,9 @@ def test_selection_hands_out_different_networks_the_best_first(learned):
     assert len(chosen) >= 4
     assert len({c.score.digest for c in chosen}) == len(chosen)
     assert all(learner.satisfied(c.score) for c in chosen[:3])
-    meeting = [learner.expected_u(c.score) for c in chosen if learner.shortfall(c.score) == 0]
+    # In order within the first stretch of seeds; further ones are drawn when that is used up.
+    first = [c for c in chosen if c.seed < DRAWN]
+    meeting = [learner.expected_u(c.score) for c in first if learner.shortfall(c.score) == 0]
     assert meeting == sorted(meeting, reverse=True)
     assert [c.seed for c in Selection(learner, world.score, 0, 4)] == [c.seed for c in chosen]
 
