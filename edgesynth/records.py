@@ -9,18 +9,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "BlockInfo",
+    "BlockInsight",
     "Cycle",
     "DataInfo",
     "Engine",
     "GeneratorInfo",
     "Genome",
     "GroupInfo",
+    "GroupInsight",
+    "Insight",
     "Latency",
     "Measurement",
     "Network",
     "Parity",
     "PrototypeInfo",
+    "Record",
+    "ResolutionInsight",
     "Results",
+    "Rung",
     "Source",
     "Window",
 ]
@@ -95,13 +101,15 @@ class Measurement(Record):
 
 
 class Genome(Record):
-    """The architecture code of one network: channels kept per group, and for each droppable block whether it stays.
+    """The architecture code of one network: channels kept per group, for each droppable block whether it stays, and
+    the height and width that the input is resized to inside the network (None: not resized).
 
     Keys are the names of the prototype's groups and blocks (`GroupInfo.name`, `BlockInfo.name`).
     """
 
     widths: dict[str, int]
     blocks: dict[str, bool]
+    resolution: tuple[int, int] | None = None
 
 
 class Parity(Record):
@@ -116,6 +124,8 @@ class Network(Record):
     """One FermiNet. `requirements` maps each requirement's text to met / not met / not known (None).
 
     It is G(seed) of the learned generator or, for a pilot, of the generator before `cycle`; trained for `epochs`.
+    `scores` holds what was known of it before it was finished, by the name of the rung (`Rung.name`): metrics on the
+    scoring split.
     """
 
     name: str
@@ -129,6 +139,7 @@ class Network(Record):
     params: int
     macs: int
     netscore: float
+    scores: dict[str, float] = {}
     onnx: str
     parity: Parity | None
     measurements: list[Measurement]
@@ -165,6 +176,10 @@ class PrototypeInfo(Record):
     measurements: list[Measurement]
     groups: list[GroupInfo]
     blocks: list[BlockInfo]
+    resolutions: list[tuple[int, int]] = []
+    """Input heights and widths that its networks may resize to, its own first."""
+    whole: dict[str, str] = {}
+    """Layers that keep all their channels, and why."""
 
 
 class Cycle(Record):
@@ -185,14 +200,70 @@ class Cycle(Record):
     rank_correlation: float | None
 
 
+class Rung(Record):
+    """How well one cheap score ranks networks: Spearman's correlation with the finished metric (validation split) over
+    the networks that were finished, and its 95 % interval. None where there are too few networks to tell."""
+
+    name: Literal["shared", "recalibrated", "predicted", "short"]
+    networks: int
+    spearman: float | None
+    ci95: Interval | None
+
+
+class GroupInsight(Record):
+    """What the inquisitor learned of one group. `kept` is the mean share of channels that the generator's seeds keep;
+    `price` the fall of the scored metric that it expects when this group alone is halved; `taylor` the group's share of
+    all Taylor scores, `mean_abs` its mean |activation|, `dead` its share of dead channels, means over probed networks.
+    """
+
+    name: str
+    kept: float
+    price: float
+    taylor: float
+    mean_abs: float
+    dead: float
+
+
+class BlockInsight(Record):
+    """What the inquisitor learned of one droppable block. `kept` is the share of seeds that keep it, `price` the fall
+    of the scored metric that it expects when this block alone goes, `change` the relative change ‖F(x)‖ / ‖x‖ that it
+    makes to the residual stream, mean over probed networks."""
+
+    name: str
+    kept: float
+    price: float
+    change: float
+
+
+class ResolutionInsight(Record):
+    """One input resolution: the share of seeds that take it, and the fall of the scored metric expected of it alone."""
+
+    resolution: tuple[int, int]
+    kept: float
+    price: float
+
+
+class Insight(Record):
+    """Why the networks look as they do: what the inquisitor knew at the end of learning."""
+
+    probed: int
+    groups: list[GroupInsight]
+    blocks: list[BlockInsight]
+    resolutions: list[ResolutionInsight]
+
+
 class GeneratorInfo(Record):
-    """The learned generator: where it is, and how it came about. `transfer` is the factor by which a fall of the
-    scored metric (shared weights) becomes a fall of the finished metric, learned from finished networks."""
+    """The learned generator: where it is, and how it came about. `conditions` are the quantities whose bounds are an
+    input of it. `transfer` is the factor by which a fall of the scored metric (shared weights) becomes a fall of the
+    finished metric, learned from finished networks."""
 
     file: str
     digest: str
+    conditions: list[str] = []
     cycles: list[Cycle]
     transfer: float
+    rungs: list[Rung] = []
+    insight: Insight | None = None
 
 
 class DataInfo(Record):

@@ -32,12 +32,14 @@ def canonical(
     kept: Mapping[str, bool],
     groups: Sequence[GroupInfo],
     blocks: Sequence[BlockInfo],
+    resolution: tuple[int, int] | None = None,
 ) -> Genome:
     """One genome for one network: a group that lives wholly inside dropped blocks keeps 0 channels, and a block
     inside a dropped one is dropped too."""
     gone = {layer for block in blocks if not kept[block.name] for layer in block.layers}
     alive = {g.name: 0 if gone.issuperset(g.layers) else int(widths[g.name]) for g in groups}
-    return Genome(widths=alive, blocks={b.name: not gone.issuperset(b.layers) for b in blocks})
+    kept_blocks = {b.name: not gone.issuperset(b.layers) for b in blocks}
+    return Genome(widths=alive, blocks=kept_blocks, resolution=resolution)
 
 
 def digest(genome: Genome) -> str:
