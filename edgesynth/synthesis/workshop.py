@@ -187,12 +187,12 @@ def _check_reachable(requirements: Sequence[Requirement], space: Space, costs: C
     for requirement in requirements:
         if requirement.quantity not in ("macs", "params"):
             continue
-        smallest, greatest = getattr(least, requirement.quantity), getattr(full, requirement.quantity)
+        lowest, greatest = getattr(least, requirement.quantity), getattr(full, requirement.quantity)
         bound = requirement.bound(greatest)
-        if requirement.operator == "<=" and bound < smallest:
+        if requirement.operator == "<=" and bound < lowest:
             raise RequirementError(
                 f"requirement '{requirement.text}' asks for at most {bound:,.0f}, the smallest network that can be "
-                f"made of this prototype has {smallest:,}: relax it, or take a smaller prototype"
+                f"made of this prototype has {lowest:,}: relax it, or take a smaller prototype"
             )
         if requirement.operator == ">=" and bound > greatest:
             raise RequirementError(
