@@ -1,4 +1,5 @@
-"""Toy prototypes, each with one thing that pruning, dropping or tracing must get right. Images are (N, 1, 8, 8)."""
+"""Toy prototypes, each with one thing that pruning, dropping or tracing must get right. Images are (N, 1, 8, 8)
+unless a test says otherwise."""
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,8 @@ __all__ = [
 CLASSES = 4
 
 
-def example(images: int = 1) -> Tensor:
-    return torch.randn(images, 1, 8, 8, generator=torch.Generator().manual_seed(images))
+def example(images: int = 1, side: int = 8) -> Tensor:
+    return torch.randn(images, 1, side, side, generator=torch.Generator().manual_seed(images))
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:

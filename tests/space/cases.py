@@ -13,16 +13,19 @@ from edgesynth.space.surgery import Ranking
 from edgesynth.space.trace import Space, trace
 from tests.networks import TOYS, example, make
 
-__all__ = ["CASES", "genomes", "prototype", "rankings", "space_of"]
+__all__ = ["CASES", "RESIZABLE", "genomes", "prototype", "rankings", "space_of"]
 
-CASES = [*TOYS, *PROTOTYPES]
+RESIZABLE = ["residual@24", "mobile@24"]
+"""Toys on images large enough to be made smaller."""
+CASES = [*TOYS, *PROTOTYPES, *RESIZABLE]
 
 
 @cache
 def prototype(name: str) -> tuple[nn.Module, Tensor]:
-    """The network and one image."""
-    if name in TOYS:
-        return make(TOYS[name]), example()
+    """The network and one image; after an @ the side of the image."""
+    toy, _, side = name.partition("@")
+    if toy in TOYS:
+        return make(TOYS[toy]), example(side=int(side or 8))
     torch.manual_seed(0)
     return PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 12, 12)
 
@@ -35,8 +38,9 @@ def space_of(name: str) -> Space:
 def genomes(space: Space) -> st.SearchStrategy[Genome]:
     widths = {group.name: st.sampled_from(allowed_widths(group.channels)) for group in space.groups}
     kept = {block.name: st.booleans() for block in space.blocks}
-    return st.tuples(st.fixed_dictionaries(widths), st.fixed_dictionaries(kept)).map(
-        lambda parts: canonical(*parts, space.groups, space.blocks)
+    resolutions = st.sampled_from([None, *space.resolutions[1:]])
+    return st.tuples(st.fixed_dictionaries(widths), st.fixed_dictionaries(kept), resolutions).map(
+        lambda parts: canonical(parts[0], parts[1], space.groups, space.blocks, parts[2])
     )
 
 

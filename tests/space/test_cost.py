@@ -10,7 +10,7 @@ from edgesynth.space.genome import allowed_widths, full_genome
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
 from tests.networks import Branching, Recurrent, example, make
-from tests.space.cases import CASES, genomes, space_of
+from tests.space.cases import CASES, RESIZABLE, genomes, space_of
 
 every = pytest.mark.parametrize("name", CASES)
 
@@ -95,8 +95,10 @@ def test_gradients_are_finite_and_more_never_costs_less(name, data):
     kept = [data.draw(st.floats(0, 1)) for _ in space.blocks]
     widths = torch.tensor(widths, dtype=torch.float64, requires_grad=True)
     kept = torch.tensor(kept, dtype=torch.float64, requires_grad=True)
-    for cost in model(widths, kept):
-        for gradient in torch.autograd.grad(cost, [widths, kept], retain_graph=True):
+    chosen = torch.tensor([data.draw(st.floats(0, 1)) for _ in space.resolutions]).double().requires_grad_()
+    params, macs = model(widths, kept, chosen)
+    for cost, inputs in ((params, [widths, kept]), (macs, [widths, kept, chosen])):
+        for gradient in torch.autograd.grad(cost, inputs, retain_graph=True):
             assert torch.isfinite(gradient).all()
             assert (gradient >= 0).all()
 
@@ -106,20 +108,33 @@ def test_with_everything_kept_every_group_and_block_costs_something(name):
     space, model = space_of(name), model_of(name)
     widths = torch.tensor([float(g.channels) for g in space.groups], dtype=torch.float64, requires_grad=True)
     kept = torch.ones(len(space.blocks), dtype=torch.float64, requires_grad=True)
-    for cost in model(widths, kept):
+    for cost in model(widths, kept, torch.eye(len(space.resolutions)).double()[0]):
         for gradient in torch.autograd.grad(cost, [widths, kept], retain_graph=True):
             assert (gradient > 0).all()
 
 
-@pytest.mark.parametrize("name", ["residual", "nested", "dense", "mobile"])
+@pytest.mark.parametrize("name", RESIZABLE)
+def test_fewer_pixels_cost_fewer_macs_and_as_many_parameters(name):
+    space, model = space_of(name), model_of(name)
+    full = full_genome(space.groups, space.blocks)
+    costs = [model.of(full.model_copy(update={"resolution": size})) for size in (None, *space.resolutions[1:])]
+    assert len(costs) == 4
+    assert len({cost.params for cost in costs}) == 1
+    macs = [cost.macs for cost in costs]
+    assert macs == sorted(macs, reverse=True)
+    assert macs[-1] < 0.3 * macs[0]
+
+
+@pytest.mark.parametrize("name", ["residual", "nested", "dense", "mobile@24"])
 def test_a_batch_is_costed_like_its_members(name):
     space, model = space_of(name), model_of(name)
     random = torch.Generator().manual_seed(0)
     widths = 1 + 7 * torch.rand(2, 3, len(space.groups), generator=random, dtype=torch.float64)
     kept = torch.rand(2, 3, len(space.blocks), generator=random, dtype=torch.float64)
-    params, macs = model(widths, kept)
+    chosen = torch.rand(2, 3, len(space.resolutions), generator=random, dtype=torch.float64)
+    params, macs = model(widths, kept, chosen)
     assert params.shape == macs.shape == (2, 3)
-    one = model(widths[1, 2], kept[1, 2])
+    one = model(widths[1, 2], kept[1, 2], chosen[1, 2])
     assert torch.allclose(torch.stack(one), torch.stack([params[1, 2], macs[1, 2]]), rtol=1e-12)
 
 

@@ -62,6 +62,12 @@ def test_one_network_has_one_genome(kept, widths, blocks):
     assert canonical(genome.widths, genome.blocks, GROUPS, BLOCKS) == genome
 
 
+def test_a_genome_says_at_what_resolution_its_network_works():
+    kept = {"inner": True, "outer": True}
+    assert canonical(WIDTHS, kept, GROUPS, BLOCKS).resolution is None
+    assert canonical(WIDTHS, kept, GROUPS, BLOCKS, (16, 24)).resolution == (16, 24)
+
+
 def test_the_full_genome_keeps_everything():
     genome = full_genome(GROUPS, BLOCKS)
     assert genome == Genome(widths={"stem": 32, "outer.a": 16, "inner.a": 7}, blocks={"inner": True, "outer": True})
@@ -71,7 +77,7 @@ def test_the_full_genome_keeps_everything():
 def test_a_digest_is_of_the_genome_and_not_of_its_order():
     genome = Genome(widths={"b": 8, "a": 4}, blocks={"x": True})
     assert digest(genome) == digest(Genome(widths={"a": 4, "b": 8}, blocks={"x": True}))
-    text = '{"blocks":{"x":true},"widths":{"a":4,"b":8}}'
+    text = '{"blocks":{"x":true},"resolution":null,"widths":{"a":4,"b":8}}'
     assert digest(genome) == hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -82,5 +88,7 @@ def test_different_genomes_have_different_digests():
         {**base, "widths": {"a": 4, "b": 7}},
         {**base, "blocks": {"x": False}},
         {**base, "blocks": {}},
+        {**base, "resolution": (16, 20)},
+        {**base, "resolution": (20, 16)},
     ]
-    assert len({digest(Genome(**fields)) for fields in (base, *others)}) == 5
+    assert len({digest(Genome(**fields)) for fields in (base, *others)}) == 7

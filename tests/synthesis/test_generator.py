@@ -1,19 +1,22 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesynth.records import GroupInfo
 from edgesynth.space.genome import allowed_widths, canonical, digest
-from edgesynth.synthesis.generator import LATENT, Generator, latents
+from edgesynth.synthesis.generator import LATENT, latents
 from tests.space.cases import CASES, space_of
+from tests.synthesis.spaces import generator_of, made_up_generator
 
 SEEDS = range(64)
 
 
-def generator_of(name, seed=0):
-    space = space_of(name)
-    return Generator(space.groups, space.blocks, seed)
+def free(generator, seeds=SEEDS, shift=0.0):
+    """The drafts of seeds of which nothing is asked."""
+    bounds = generator.conditions.bounds([[]] * len(seeds))
+    return generator(generator.latents(seeds), bounds, shift)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -23,28 +26,30 @@ def test_any_seed_gives_an_allowed_canonical_genome(name):
         for group in space.groups:
             assert genome.widths[group.name] in [0, *allowed_widths(group.channels)]
         assert genome.blocks.keys() == {block.name for block in space.blocks}
+        assert genome.resolution in [None, *space.resolutions[1:]]
         hidden = {g.name: genome.widths[g.name] or g.channels for g in space.groups}
-        assert canonical(hidden, genome.blocks, space.groups, space.blocks) == genome
+        assert canonical(hidden, genome.blocks, space.groups, space.blocks, genome.resolution) == genome
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=8), st.integers(0, 2**40), st.floats(-6, 6))
 @settings(deadline=None, max_examples=60)
 def test_widths_are_allowed_ones_for_any_channels(channels, seed, shift):
-    groups = [GroupInfo(name=str(i), channels=c, layers=[f"layer{i}"]) for i, c in enumerate(channels)]
-    generator = Generator(groups, [], seed)
+    generator = made_up_generator(channels, seed)
     with torch.no_grad():
-        draft = generator(*latents(range(seed, seed + 8), 0), shift)
+        draft = free(generator, range(seed, seed + 8), shift)
     for genome in generator.genomes(draft):
-        assert all(genome.widths[g.name] in allowed_widths(g.channels) for g in groups)
-    assert ((draft.fractions > 0) & (draft.fractions <= 1)).all()
-    assert draft.kept.shape == (8, 0)
+        assert all(genome.widths[str(i)] in allowed_widths(c) for i, c in enumerate(channels))
+    fractions, kept, resolution = draft.code
+    assert ((fractions > 0) & (fractions <= 1)).all()
+    assert kept.shape == (8, 0)
+    assert resolution.tolist() == [[1.0]] * 8
 
 
 @pytest.mark.parametrize(("shift", "index"), [(50.0, -1), (-50.0, 0)])
 def test_a_shift_moves_every_width_to_its_end(shift, index):
     space, generator = space_of("resnet20"), generator_of("resnet20")
     with torch.no_grad():
-        widths = generator(*latents(SEEDS, len(space.blocks)), shift).widths
+        widths = free(generator, shift=shift).widths
     ends = torch.tensor([float(allowed_widths(g.channels)[index]) for g in space.groups])
     assert torch.allclose(widths, ends.expand_as(widths))
 
@@ -72,10 +77,25 @@ def test_seeds_mostly_give_genomes_of_their_own(name):
     assert len(digests) >= 60
 
 
-def test_blocks_are_kept_more_often_than_not_at_first():
+def test_blocks_and_the_full_resolution_are_kept_more_often_than_not_at_first():
     genomes = generator_of("resnet20").generate(range(200))
     kept = [keeps for genome in genomes for keeps in genome.blocks.values()]
     assert 0.55 < sum(kept) / len(kept) < 0.9
+    sizes = [genome.resolution for genome in generator_of("residual@24").generate(range(200))]
+    assert 0.35 < sizes.count(None) / 200 < 0.7
+    assert min(sizes.count(size) for size in space_of("residual@24").resolutions[1:]) >= 10
+
+
+def test_no_choice_is_ever_closed():
+    """However far learning pushes the logits of blocks and resolutions, some seed in twelve or so decides otherwise."""
+    generator = generator_of("residual@24")
+    with torch.no_grad():
+        generator.keeps.bias.fill_(1e6)
+        generator.resolutions.bias.copy_(torch.tensor([-1e6, 1e6, -1e6, -1e6]))
+    genomes = generator.generate(range(300))
+    for block in space_of("residual@24").blocks:
+        assert 10 <= sum(not genome.blocks[block.name] for genome in genomes) <= 45
+    assert {genome.resolution for genome in genomes} == {None, *space_of("residual@24").resolutions[1:]}
 
 
 def gradients(value, generator):
@@ -84,56 +104,78 @@ def gradients(value, generator):
     return {name: parameter.grad for name, parameter in generator.named_parameters()}
 
 
-@pytest.mark.parametrize(("part", "head", "other"), [("widths", "widths", "keeps"), ("kept", "keeps", "widths")])
-def test_gradients_reach_the_parameters_through_the_rounding(part, head, other):
-    space, generator = space_of("resnet20"), generator_of("resnet20")
-    draft = generator(*latents(SEEDS, len(space.blocks)))
-    found = gradients(getattr(draft, part).sum(), generator)
+@pytest.mark.parametrize(
+    ("part", "head", "others"),
+    [
+        ("widths", "widths", ["keeps", "resolutions"]),
+        ("kept", "keeps", ["widths", "resolutions"]),
+        ("resolution", "resolutions", ["widths", "keeps"]),
+    ],
+)
+def test_gradients_reach_the_parameters_through_the_rounding(part, head, others):
+    generator = generator_of("residual@24")
+    # The last column alone: over all resolutions the sum is always 1.
+    chosen = getattr(free(generator), part)[:, -1:]
+    found = gradients(chosen.sum(), generator)
     for name in (f"{head}.weight", f"{head}.bias", "body.0.weight", "body.2.weight"):
         assert torch.isfinite(found[name]).all()
         assert (found[name] != 0).any()
-    assert (found[f"{head}.bias"] > 0).all()
-    assert found[f"{other}.weight"] is None
+    assert found[f"{head}.bias"][-1] > 0
+    if part == "resolution":
+        assert (found[f"{head}.bias"][:-1] < 0).all()
+    else:
+        assert (gradients(getattr(free(generator), part).sum(), generator)[f"{head}.bias"] > 0).all()
+    assert all(found[f"{other}.weight"] is None for other in others)
 
 
 def test_the_gradient_of_a_rounded_width_is_that_of_the_exact_one():
     space, generator = space_of("resnet20"), generator_of("resnet20")
-    normal, logistic = latents([4], len(space.blocks))
-    logits = generator.widths(generator.body(normal)).detach()
+    normal = generator.latents([4]).normal
+    unasked = generator.conditions.encode(generator.conditions.bounds([[]]))
+    logits = generator.widths(generator.body(torch.cat([normal, unasked], dim=1))).detach()
     share = torch.sigmoid(logits[0])
     least = torch.tensor([float(allowed_widths(g.channels)[0]) for g in space.groups])
-    found = gradients(generator(normal, logistic).widths.sum(), generator)["widths.bias"]
+    found = gradients(free(generator, [4]).widths.sum(), generator)["widths.bias"]
     assert torch.allclose(found, share * (1 - share) * (generator.channels - least), rtol=1e-4)
 
 
 def test_a_draft_holds_the_rounded_values_of_its_genomes():
-    space, generator = space_of("residual"), generator_of("residual")
-    draft = generator(*latents(SEEDS, len(space.blocks)))
-    assert set(draft.kept.detach().round(decimals=5).unique().tolist()) == {0.0, 1.0}
-    for genome, widths, kept in zip(generator.genomes(draft), draft.widths, draft.kept, strict=True):
+    space, generator = space_of("residual@24"), generator_of("residual@24")
+    draft = free(generator)
+    for choice in (draft.kept, draft.resolution):
+        assert set(choice.detach().round(decimals=5).unique().tolist()) == {0.0, 1.0}
+    assert (draft.resolution.sum(dim=1) - 1).abs().max() < 1e-5
+    rows = zip(generator.genomes(draft), draft.widths, draft.kept, draft.resolution, strict=True)
+    for genome, widths, kept, resolution in rows:
         assert [k > 0.5 for k in kept.tolist()] == list(genome.blocks.values())
+        assert (genome.resolution or space.resolutions[0]) == space.resolutions[resolution.argmax()]
         for group, width in zip(space.groups, widths.tolist(), strict=True):
             assert genome.widths[group.name] in (0, round(width))
             assert width == pytest.approx(round(width), abs=1e-4)
 
 
 def test_a_prototype_without_blocks_has_a_generator():
-    generator = Generator([GroupInfo(name="a", channels=8, layers=["a"])], [], 0)
-    assert {genome.widths["a"] for genome in generator.generate(SEEDS)} == {4, 8}
+    assert {genome.widths["0"] for genome in made_up_generator([8]).generate(SEEDS)} == {4, 8}
 
 
 def test_latents_depend_on_their_seed_alone():
-    normal, logistic = latents([3, 4, 3], 5)
-    assert normal.shape == (3, LATENT)
-    assert logistic.shape == (3, 5)
-    for noise in (normal, logistic):
-        assert torch.equal(noise[0], noise[2])
-        assert not torch.equal(noise[0], noise[1])
-    assert torch.equal(latents([4], 5)[0][0], normal[1])
+    noise = latents([3, 4, 3], 5, 2)
+    assert [part.shape for part in noise] == [(3, LATENT), (3, 5), (3, 2)]
+    for part, alone in zip(noise, latents([4], 5, 2), strict=True):
+        assert torch.equal(part[0], part[2])
+        assert not torch.equal(part[0], part[1])
+        assert torch.equal(alone[0], part[1])
 
 
 def test_block_noise_is_logistic():
-    noise = latents(range(3000), 4)[1]
+    noise = latents(range(3000), 4, 1).logistic
     for threshold in (-2.0, 0.0, 1.0):
         share = (noise < threshold).float().mean()
         assert share == pytest.approx(torch.sigmoid(torch.tensor(threshold)).item(), abs=0.02)
+
+
+def test_resolution_noise_is_of_gumbel():
+    noise = latents(range(3000), 1, 4).gumbel
+    for threshold in (-1.0, 0.0, 2.0):
+        share = (noise < threshold).float().mean()
+        assert share == pytest.approx(math.exp(-math.exp(-threshold)), abs=0.02)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,15 +7,17 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from edgesynth.records import BlockInfo, Genome, GroupInfo
+from edgesynth.space.genome import full_genome
 from edgesynth.space.surgery import identity_ranking
-from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.generator import Code
 from edgesynth.synthesis.inquisitor import MEMBERS, Evidence, Inquisitor
 from edgesynth.synthesis.probe import GroupResponse, Responses
 from edgesynth.synthesis.storage import from_bytes, to_bytes
 from tests.space.cases import space_of
+from tests.synthesis.spaces import costs_of, generator_of, made_up_costs
 
-SPACE = space_of("residual")
-GROUPS, BLOCKS = SPACE.groups, SPACE.blocks
+SPACE, COSTS = space_of("residual@24"), costs_of("residual@24")
+GROUPS, BLOCKS, RESOLUTIONS = SPACE.groups, SPACE.blocks, SPACE.resolutions
 RANKING = {g.name: list(reversed(range(g.channels))) for g in GROUPS}
 
 PAIR = [GroupInfo(name="a", channels=4, layers=["a"]), GroupInfo(name="b.x", channels=8, layers=["b.x"])]
@@ -91,6 +95,7 @@ def test_retained_is_the_share_of_the_scores_of_the_first_channels_in_the_rankin
 
 
 fractions = st.lists(st.floats(0, 1, width=32), min_size=len(GROUPS), max_size=len(GROUPS))
+choices = st.integers(0, len(RESOLUTIONS) - 1)
 
 
 @given(st.integers(0, 1000), fractions, fractions)
@@ -114,18 +119,51 @@ def test_blocks_weigh_by_the_change_that_they_make():
 
 
 def test_features_of_a_dropped_block_are_gone_whatever_the_widths_say():
-    inquisitor = Inquisitor(PAIR, BLOCK, pair_evidence(), 0)
-    features = inquisitor.features(torch.tensor([[0.5, 0.25], [0.5, 0.25]]), torch.tensor([[1.0], [0.0]]))
+    costs = made_up_costs(PAIR, BLOCK)
+    # A channel of the second group costs a parameter only as long as the block is there.
+    costs.membership[1, 0] = 1.0
+    inquisitor = Inquisitor(PAIR, BLOCK, costs, pair_evidence(), 0)
+    one = torch.ones(2, 1)
+    code = Code(torch.tensor([[0.5, 0.25], [0.5, 0.25]]), torch.tensor([[1.0], [0.0]]), one)
+    features = inquisitor.features(code)
     # Four scales of the two groups: linear, logarithmic (0 at 1/64), inverse (0 at 1/8), share of the response.
     scales = [[0.5, 0.25], [5 / 6, 4 / 6], [6 / 7, 4 / 7], [0.5, 0.25]]
-    assert features[0].tolist() == pytest.approx([share for scale in scales for share in scale] + [1.0])
-    assert features[1].tolist() == pytest.approx([share for stem, _ in scales for share in (stem, 0.0)] + [0.0])
-    canonical = inquisitor.features(*inquisitor.encode([genome(2, 2), genome(2, 0, kept=False)]))
+    # Parameters and MACs on a logarithmic scale that is 0 at 1/256 of the prototype's.
+    sizes = [[1 + math.log(size / 12) / math.log(256)] * 2 for size in (4, 2)]
+    assert features[0].tolist() == pytest.approx([share for scale in scales for share in scale] + [1.0] + sizes[0])
+    gone = [share for stem, _ in scales for share in (stem, 0.0)]
+    assert features[1].tolist() == pytest.approx(gone + [0.0] + sizes[1])
+    canonical = inquisitor.features(inquisitor.encode([genome(2, 2), genome(2, 0, kept=False)]))
     assert torch.allclose(canonical, features)
 
 
+def test_genomes_are_encoded_as_shares_and_choices():
+    inquisitor = Inquisitor(GROUPS, BLOCKS, COSTS, Evidence(GROUPS, BLOCKS, RANKING), 0)
+    widths = {g.name: w for g, w in zip(GROUPS, (4, 3, 8, 12, 16), strict=True)}
+    blocks = dict(zip((b.name for b in BLOCKS), (True, False, True), strict=True))
+    smaller = Genome(widths=widths, blocks=blocks, resolution=RESOLUTIONS[2])
+    code = inquisitor.encode([smaller, smaller.model_copy(update={"resolution": None})])
+    assert code.fractions[0].tolist() == [0.5, 0.25, 1.0, 0.75, 1.0]
+    assert code.kept[0].tolist() == [1, 0, 1]
+    assert code.resolution.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+    whole = inquisitor.encode([full_genome(GROUPS, BLOCKS)])
+    assert all(torch.equal(a, b) for a, b in zip(inquisitor.whole, whole, strict=True))
+
+
+def test_features_say_that_a_resolution_is_at_least_so_large():
+    inquisitor = Inquisitor(GROUPS, BLOCKS, COSTS, Evidence(GROUPS, BLOCKS, RANKING), 0)
+    full = full_genome(GROUPS, BLOCKS)
+    sizes = [full.model_copy(update={"resolution": size}) for size in (None, *RESOLUTIONS[1:])]
+    features = inquisitor.features(inquisitor.encode(sizes))
+    at_least = 4 * len(GROUPS) + len(BLOCKS)
+    assert features[:, at_least:-2].tolist() == [[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]]
+    assert features[:, :at_least].unique(dim=0).shape[0] == 1
+    assert features[:, -2].unique().tolist() == [1]
+    assert features[:, -1].tolist() == sorted(features[:, -1].tolist(), reverse=True)
+
+
 def genomes(count, first=0):
-    return Generator(GROUPS, BLOCKS, 1).generate(range(first, first + count))
+    return generator_of("residual@24", seed=1).generate(range(first, first + count))
 
 
 def truth(genomes):
@@ -137,12 +175,13 @@ def truth(genomes):
             value *= (one.widths[group.name] / group.channels + 0.1) ** (0.2 + 0.3 * position)
         for position, kept in enumerate(one.blocks.values()):
             value *= 1.0 if kept else 0.9 - 0.2 * position
+        value *= ((one.resolution or RESOLUTIONS[0])[0] / RESOLUTIONS[0][0]) ** 0.3
         values.append(value)
     return torch.tensor(values).log()
 
 
 def taught(sense=1, count=60, seed=0):
-    inquisitor = Inquisitor(GROUPS, BLOCKS, learned_evidence(2), seed)
+    inquisitor = Inquisitor(GROUPS, BLOCKS, COSTS, learned_evidence(2), seed)
     known = genomes(count)
     inquisitor.learn("metric", known, sense * truth(known), sense)
     return inquisitor
@@ -157,46 +196,51 @@ def inquisitors():
 def test_it_learns_a_function_of_the_genome(inquisitors, sense):
     unseen = genomes(80, first=1000)
     expected = sense * truth(unseen)
-    prediction = inquisitors[sense].predict("metric", *inquisitors[sense].encode(unseen))
+    prediction = inquisitors[sense].predict("metric", inquisitors[sense].encode(unseen))
     assert spearmanr(prediction.mean.detach(), expected).statistic > 0.9
     error = (prediction.mean.detach() - expected).square().mean()
     assert error < 0.2 * expected.var()
 
 
 @pytest.mark.parametrize("sense", [1, -1])
-@given(fractions, fractions, st.lists(st.booleans(), min_size=6, max_size=6), st.booleans())
+@given(fractions, fractions, st.lists(st.booleans(), min_size=6, max_size=6), st.booleans(), choices, choices)
 @settings(deadline=None)
-def test_no_member_ever_predicts_worse_for_more(inquisitors, sense, one, other, kept, same_blocks):
+def test_no_member_ever_predicts_worse_for_more(inquisitors, sense, one, other, kept, same_blocks, small, large):
+    """Wider layers, further blocks, a larger image: none of them can make the metric fall."""
     inquisitor = inquisitors[sense]
     low, high = torch.tensor([one, other]).aminmax(dim=0)
     fewer, more = torch.tensor(kept).float().view(2, 3).aminmax(dim=0)
     blocks = torch.stack([more if same_blocks else fewer, more])
+    # Resolutions fall in their order.
+    resolutions = torch.eye(len(RESOLUTIONS))[[max(small, large), min(small, large)]]
     with torch.no_grad():
-        members = inquisitor._models["metric"].members(inquisitor.features(torch.stack([low, high]), blocks))
+        features = inquisitor.features(Code(torch.stack([low, high]), blocks, resolutions))
+        members = inquisitor._models["metric"].members(features)
     assert members.shape == (2, MEMBERS)
     gain = sense * (members[1] - members[0])
     assert (gain >= -1e-4).all()
 
 
 def test_gradients_in_widths_are_finite_and_of_the_right_sign(inquisitors):
-    widths, kept = inquisitors[1].encode(genomes(20, first=500))
-    widths.requires_grad_(True)
-    kept.requires_grad_(True)
-    inquisitors[1].predict("metric", widths, kept).mean.sum().backward()
-    for gradient in (widths.grad, kept.grad):
+    code = inquisitors[1].encode(genomes(20, first=500))
+    for part in code:
+        part.requires_grad_(True)
+    inquisitors[1].predict("metric", code).mean.sum().backward()
+    for gradient in (part.grad for part in code):
         assert torch.isfinite(gradient).all()
         assert (gradient >= 0).all()
         assert (gradient > 0).any()
 
 
 def test_members_differ_and_most_where_nothing_is_known():
-    inquisitor = Inquisitor(GROUPS, BLOCKS, learned_evidence(2), 0)
-    widths, kept = inquisitor.encode(genomes(200))
+    inquisitor = Inquisitor(GROUPS, BLOCKS, COSTS, learned_evidence(2), 0)
+    code = inquisitor.encode(genomes(200))
+    widths = code.fractions
     small = (widths.mean(dim=1) < widths.mean(dim=1).median()).nonzero().flatten().tolist()
     known = [g for index, g in enumerate(genomes(200)) if index in small]
     inquisitor.learn("metric", known, truth(known), 1)
-    spread = inquisitor.predict("metric", widths, kept).spread
-    full = inquisitor.predict("metric", torch.ones(1, len(GROUPS)), torch.ones(1, len(BLOCKS))).spread
+    spread = inquisitor.predict("metric", code).spread
+    full = inquisitor.predict("metric", inquisitor.whole).spread
     assert (spread > 0).all()
     assert full.item() > spread[small].mean().item()
 
@@ -204,7 +248,7 @@ def test_members_differ_and_most_where_nothing_is_known():
 def test_what_is_restored_predicts_and_goes_on_learning_alike():
     inquisitor = taught()
     inquisitor.learn("latency_ms@tx2-sim", genomes(20), -truth(genomes(20)), -1)
-    restored = Inquisitor(GROUPS, BLOCKS, Evidence(GROUPS, BLOCKS, RANKING), 0)
+    restored = Inquisitor(GROUPS, BLOCKS, COSTS, Evidence(GROUPS, BLOCKS, RANKING), 0)
     restored.restore(from_bytes(to_bytes(inquisitor.state())))
     assert restored.knows == inquisitor.knows == {"metric", "latency_ms@tx2-sim"}
     assert restored.evidence.changes == inquisitor.evidence.changes
@@ -212,7 +256,7 @@ def test_what_is_restored_predicts_and_goes_on_learning_alike():
 
     def assert_alike():
         for name in inquisitor.knows:
-            one, other = inquisitor.predict(name, *unseen), restored.predict(name, *unseen)
+            one, other = inquisitor.predict(name, unseen), restored.predict(name, unseen)
             assert torch.equal(one.mean, other.mean)
             assert torch.equal(one.spread, other.spread)
 
@@ -226,35 +270,35 @@ def test_what_is_restored_predicts_and_goes_on_learning_alike():
 
 def test_a_state_is_a_copy_that_later_learning_does_not_change():
     inquisitor = taught(count=10)
-    restored = Inquisitor(GROUPS, BLOCKS, Evidence(GROUPS, BLOCKS, RANKING), 0)
+    restored = Inquisitor(GROUPS, BLOCKS, COSTS, Evidence(GROUPS, BLOCKS, RANKING), 0)
     restored.restore(inquisitor.state())
     inputs = inquisitor.encode(genomes(5, first=300))
-    before = restored.predict("metric", *inputs).mean
+    before = restored.predict("metric", inputs).mean
     inquisitor.evidence.add(genomes(1)[0], responses({"stem.0": [9.0] * genomes(1)[0].widths["stem.0"]}))
     inquisitor.learn("metric", genomes(20), truth(genomes(20)), 1)
-    assert torch.equal(restored.predict("metric", *inputs).mean, before)
+    assert torch.equal(restored.predict("metric", inputs).mean, before)
 
 
 def test_one_seed_gives_the_same_predictions():
     inputs = taught(count=10).encode(genomes(5, first=300))
-    one, same, other = (taught(count=10, seed=seed).predict("metric", *inputs).mean for seed in (0, 0, 1))
+    one, same, other = (taught(count=10, seed=seed).predict("metric", inputs).mean for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def test_a_constant_is_learned_as_one():
-    inquisitor = Inquisitor(GROUPS, BLOCKS, learned_evidence(2), 0)
+    inquisitor = Inquisitor(GROUPS, BLOCKS, COSTS, learned_evidence(2), 0)
     inquisitor.learn("metric", genomes(10), torch.full((10,), 3.5), 1)
-    prediction = inquisitor.predict("metric", *inquisitor.encode(genomes(5)))
+    prediction = inquisitor.predict("metric", inquisitor.encode(genomes(5)))
     assert prediction.mean.tolist() == pytest.approx([3.5] * 5, abs=1e-4)
 
 
-def test_a_space_without_blocks_can_be_learned():
-    space = space_of("plain")
-    ranking = identity_ranking(space.groups)
-    inquisitor = Inquisitor(space.groups, (), Evidence(space.groups, (), ranking), 0)
-    known = Generator(space.groups, (), 1).generate(range(20))
+def test_a_space_without_blocks_or_resolutions_can_be_learned():
+    groups = space_of("plain").groups
+    evidence = Evidence(groups, (), identity_ranking(groups))
+    inquisitor = Inquisitor(groups, (), costs_of("plain"), evidence, 0)
+    known = generator_of("plain", seed=1).generate(range(20))
     inquisitor.learn("metric", known, torch.tensor([float(g.widths["3"]) for g in known]), 1)
     full, least = torch.tensor([[1.0, 1.0], [1.0, 1 / 3]])
-    answers = inquisitor.predict("metric", torch.stack([full, least]), torch.zeros(2, 0)).mean
+    answers = inquisitor.predict("metric", Code(torch.stack([full, least]), torch.zeros(2, 0), torch.ones(2, 1))).mean
     assert answers[0] > answers[1] + 5
