@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from edgesynth.space.genome import digest
-from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.loop import spread_genomes
 from edgesynth.synthesis.selection import DRAWN, Selection, transfer_factor
 from tests.synthesis.world import World
 
 REQUIREMENTS = ("macs<=prototype/4", "accuracy>=prototype-0.05")
-SEEDS = list(range(32))
+SEEDS = list(range(128))
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +20,23 @@ def learned():
     return world, learner, cycles
 
 
-def mean_u_and_share(world, learner, generator):
+def means(world, learner, generator):
+    """U, the metric, and the share that meets everything."""
     scores = world.score(generator.generate(SEEDS))
-    return (
-        sum(learner.expected_u(s) for s in scores) / len(scores),
-        sum(learner.satisfied(s) for s in scores) / len(scores),
-    )
+    sums = map(sum, zip(*((learner.expected_u(s), s.metric, learner.satisfied(s)) for s in scores), strict=True))
+    return [total / len(scores) for total in sums]
 
 
 def test_learning_improves_u_and_meets_the_requirements(learned):
     world, learner, _ = learned
-    untrained = Generator(world.space.groups, world.space.blocks, seed=0)
-    u_before, share_before = mean_u_and_share(world, learner, untrained)
-    u_after, share_after = mean_u_and_share(world, learner, learner.generator)
+    untrained = world.learner(REQUIREMENTS).generator
+    u_before, metric_before, share_before = means(world, learner, untrained)
+    u_after, metric_after, share_after = means(world, learner, learner.generator)
     assert share_before < 0.5
     assert share_after >= 0.85
-    assert u_after > u_before + 3
+    # Budgets of sizes are kept from the start; what is learned is how to spend them.
+    assert metric_after > metric_before + 0.02
+    assert u_after > u_before + 1.5
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -45,7 +45,7 @@ def test_learning_does_not_depend_on_a_lucky_seed(seed):
     learner = world.learner(REQUIREMENTS, seed)
     for number in range(10):
         learner.cycle(number, world.score)
-    untrained = Generator(world.space.groups, world.space.blocks, seed)
+    untrained = world.learner(REQUIREMENTS, seed).generator
     # U of networks that miss a requirement is no measure: they may be as small as they like.
     before = [s for s in world.score(untrained.generate(SEEDS)) if learner.satisfied(s)]
     after = [s for s in world.score(learner.generator.generate(SEEDS)) if learner.satisfied(s)]
@@ -56,7 +56,7 @@ def test_learning_does_not_depend_on_a_lucky_seed(seed):
 def test_it_beats_random_search_with_as_many_scores(learned):
     """The untrained generator spread over sizes, the best that meets everything: what luck alone would find."""
     world, learner, _ = learned
-    drawn = spread_genomes(Generator(world.space.groups, world.space.blocks, seed=0), 0, 200, len(world.space.blocks))
+    drawn = spread_genomes(world.learner(REQUIREMENTS).generator, 0, 200)
     lucky = max(learner.expected_u(s) for s in world.score(drawn) if learner.satisfied(s))
     found = [s for s in world.score(learner.generator.generate(SEEDS)) if learner.satisfied(s)]
     assert max(learner.expected_u(s) for s in found) > lucky

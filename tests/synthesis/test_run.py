@@ -12,16 +12,19 @@ from safetensors.torch import load_file, save_file
 from edgesynth.data import find_source
 from edgesynth.errors import RunError, StorageError
 from edgesynth.performance import netscore
+from edgesynth.prototypes import resnet8
 from edgesynth.records import Results
-from edgesynth.requirements import parse_requirement
-from edgesynth.space.cost import count
+from edgesynth.requirements import parse_requirement, parse_requirements
+from edgesynth.space.cost import CostModel, count
 from edgesynth.space.genome import digest
+from edgesynth.space.trace import trace
+from edgesynth.synthesis.conditions import Conditions
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.run import _prepare, _restore, generate, own_networks, synthesize
-from edgesynth.synthesis.workshop import open_workshop
+from edgesynth.synthesis.workshop import open_workshop, smallest
 
 
 @pytest.fixture
@@ -30,6 +33,19 @@ def own_run(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run[0], run)
     return run
+
+
+def learned_generator(run, results):
+    """What the run learned, put together from its files."""
+    space = trace(resnet8(1, 10), torch.zeros(1, 1, 8, 8))
+    costs, prototype = CostModel.from_space(space), results.prototype
+    least = smallest(space, costs)
+    known = {"accuracy": prototype.val_metric, "macs": float(prototype.macs), "params": float(prototype.params)}
+    asked = parse_requirements(results.requirements)
+    conditions = Conditions(asked, known, {"macs": float(least.macs), "params": float(least.params)})
+    generator = Generator(prototype.groups, prototype.blocks, costs, conditions, seed=0)
+    generator.load_state_dict(load_file(run / "generator.safetensors"))
+    return generator
 
 
 def test_results_are_what_was_written(finished_run):
@@ -77,8 +93,7 @@ def test_networks_differ_and_say_which_seed_made_them(finished_run):
     digests = [network.genome_digest for network in results.networks]
     assert len(set(digests)) == len(digests) >= 2
     assert all(digest(network.genome) == network.genome_digest for network in results.networks)
-    generator = Generator(results.prototype.groups, results.prototype.blocks, seed=0)
-    generator.load_state_dict(load_file(run / "generator.safetensors"))
+    generator = learned_generator(run, results)
     # The pilot came from the generator as it was half-way; the others are G(s) of the final one.
     again = [digest(genome) for genome in generator.generate([network.seed for network in results.networks])]
     assert again[1:] == digests[1:]
@@ -108,12 +123,12 @@ def test_generate_makes_more_without_learning_again(own_run):
     with Journal.open(own_run) as journal:
         before = {n["genome_digest"] for n in journal.all("network")}
         cycles = journal.all("cycle")
-        made = generate(journal, count=2, seed=7, epochs=1, progress=Progress())
+        made = generate(journal, count=2, seed=7, epochs=1, asked=None, progress=Progress())
         assert journal.all("cycle") == cycles
         assert made
         assert not before & {network.genome_digest for network in made}
         facts = len(journal.all("network"))
-        assert generate(journal, count=2, seed=7, epochs=1, progress=Progress()) == made
+        assert generate(journal, count=2, seed=7, epochs=1, asked=None, progress=Progress()) == made
         assert len(journal.all("network")) == facts
     results = Results.model_validate_json((own_run / "results.json").read_text())
     assert {n.genome_digest for n in results.networks} == before | {n.genome_digest for n in made}
@@ -130,7 +145,7 @@ def test_a_finished_run_resumes_without_doing_anything(own_run, finished_run):
 
 def test_weights_inherited_by_zero_epochs_are_slices(own_run):
     with Journal.open(own_run) as journal:
-        (made, *_) = generate(journal, count=1, seed=40, epochs=0, progress=Progress())
+        (made, *_) = generate(journal, count=1, seed=40, epochs=0, asked=None, progress=Progress())
     shared = load_file(own_run / "shared.safetensors")
     mine = load_file(own_run / "networks" / made.name / "weights.safetensors")
     kernel = next(name for name in mine if name.endswith("weight") and mine[name].dim() == 4)
@@ -139,8 +154,6 @@ def test_weights_inherited_by_zero_epochs_are_slices(own_run):
 
 
 def test_the_prototype_is_counted_like_everything_else(finished_run):
-    from edgesynth.prototypes import resnet8
-
     _, results = finished_run
     costs = count(resnet8(1, 10), torch.zeros(1, 1, 8, 8))
     assert (results.prototype.params, results.prototype.macs) == (costs.params, costs.macs)
@@ -153,8 +166,7 @@ def mean(values):
 
 def test_every_network_that_is_no_pilot_is_of_the_learned_generator(finished_run):
     run, results = finished_run
-    generator = Generator(results.prototype.groups, results.prototype.blocks, seed=0)
-    generator.load_state_dict(load_file(run / "generator.safetensors"))
+    generator = learned_generator(run, results)
     learned = [network for network in results.networks if network.cycle is None]
     again = [digest(genome) for genome in generator.generate([network.seed for network in learned])]
     assert learned
@@ -168,18 +180,18 @@ def test_weights_that_are_not_the_runs_own_are_refused(own_run, name):
     key = next(iter(weights))
     save_file({**weights, key: weights[key] + 1}, own_run / name)
     with Journal.open(own_run) as journal, pytest.raises(StorageError, match="not the file that the run wrote"):
-        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+        generate(journal, count=1, seed=3, epochs=0, asked=None, progress=Progress())
 
 
 def test_a_network_whose_file_is_gone_is_not_in_the_results(own_run, finished_run):
     shutil.rmtree(own_run / "networks" / finished_run[1].networks[0].name)
     with Journal.open(own_run) as journal, pytest.raises(RunError, match="is gone"):
-        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+        generate(journal, count=1, seed=3, epochs=0, asked=None, progress=Progress())
 
 
 def test_networks_without_training_leave_the_transfer_factor_alone(own_run, finished_run):
     with Journal.open(own_run) as journal:
-        generate(journal, count=2, seed=11, epochs=0, progress=Progress())
+        generate(journal, count=2, seed=11, epochs=0, asked=None, progress=Progress())
     written = Results.model_validate_json((own_run / "results.json").read_text())
     assert len(written.networks) > len(finished_run[1].networks)
     assert written.generator.transfer == finished_run[1].generator.transfer
@@ -188,12 +200,12 @@ def test_networks_without_training_leave_the_transfer_factor_alone(own_run, fini
 def test_generate_reaches_the_number_asked_for(own_run):
     """By further seeds, where the first ones give too few different networks."""
     with Journal.open(own_run) as journal:
-        made = generate(journal, count=8, seed=7, epochs=0, progress=Progress())
+        made = generate(journal, count=8, seed=7, epochs=0, asked=None, progress=Progress())
     assert len({network.genome_digest for network in made}) >= 8
 
 
 def test_only_what_synthesis_finished_counts_as_its_answer(own_run, finished_run):
     with Journal.open(own_run) as journal:
-        generate(journal, count=1, seed=3, epochs=0, progress=Progress())
+        generate(journal, count=1, seed=3, epochs=0, asked=None, progress=Progress())
         results = Results.model_validate_json((own_run / "results.json").read_text())
         assert own_networks(journal, results) == finished_run[1].networks
