@@ -57,8 +57,11 @@ class Conditions:
                 )
 
     def bounds(self, demands: Sequence[Demand]) -> Tensor:
-        """(N, K) the bound on each column's quantity, the tightest if there are several; NaN where none is asked."""
-        bounds = torch.full((len(demands), len(self.columns)), math.nan)
+        """(N, K) the bound on each column's quantity, the tightest if there are several; NaN where none is asked.
+
+        In double precision: counts above 2^24 must not be rounded.
+        """
+        bounds = torch.full((len(demands), len(self.columns)), math.nan, dtype=torch.float64)
         for row, demand in zip(bounds, demands, strict=True):
             for requirement in demand:
                 at = self.columns.index(column_of(requirement))
@@ -69,7 +72,7 @@ class Conditions:
 
     def encode(self, bounds: Tensor) -> Tensor:
         """(N, 2K) for (N, K): each bound relative to the prototype, and whether it is there at all."""
-        there = ~bounds.isnan()
+        bounds, there = bounds.float(), ~bounds.isnan()
         columns = []
         for index, name in enumerate(self.columns):
             own = self._prototype.get(name[:-2], 1.0)

@@ -1,5 +1,6 @@
 """The generator G(s, r; θ_G): from a seed and the bounds that are asked for to a genome, differentiable in θ_G."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ class Generator(nn.Module):
     (binary concrete, arXiv 1611.00712, made hard by a straight-through estimator). Resolution: the greatest of logit
     plus Gumbel noise, straight-through as well (arXiv 1611.01144).
     Sizes need no learning: where MACs or parameters exceed their bounds, all width logits of the draft are shifted down
-    until they fit, and gradients follow that shift, so what is learned is how to spend a budget, not to keep it.
+    until they fit, and gradients follow that shift, so what is learned is how to spend a budget, not to keep it. Where
+    no widths would do, blocks are dropped and the image made smaller first, the least certain of these choices first.
     """
 
     def __init__(
@@ -126,11 +128,11 @@ class Generator(nn.Module):
     def forward(self, noise: Latents, bounds: Tensor, shift: Tensor | float = 0.0) -> Draft:
         """Genomes for latents and bounds (N, K; NaN: none); `shift` is added to the width logits."""
         hidden = self.body(torch.cat([noise.normal, self.conditions.encode(bounds)], dim=1))
-        probability = torch.sigmoid(_bounded(self.keeps(hidden)) + noise.logistic)
-        kept = _straight_through(probability, (probability > 0.5).float())
-        choice = torch.softmax(_bounded(self.resolutions(hidden)) + noise.gumbel, dim=1)
-        best = torch.nn.functional.one_hot(choice.argmax(dim=1), choice.shape[1]).float()
-        resolution = _straight_through(choice, best)
+        keeping = _bounded(self.keeps(hidden)) + noise.logistic
+        choosing = _bounded(self.resolutions(hidden)) + noise.gumbel
+        stays, best = self._affordable(keeping.detach(), choosing.detach(), bounds)
+        probability, choice = torch.sigmoid(keeping), torch.softmax(choosing, dim=1)
+        kept, resolution = _straight_through(probability, stays), _straight_through(choice, best)
         logits = self.widths(hidden) + shift
         logits = logits + self._fitting_shift(logits, kept, resolution, bounds)
         exact = self._exact(logits)
@@ -175,6 +177,36 @@ class Generator(nn.Module):
         rounded = torch.where(exact > self.channels - self._step / 2, self.channels, rounded)
         return _straight_through(exact, rounded)
 
+    @torch.no_grad()
+    def _affordable(self, keeping: Tensor, choosing: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks (N, B) and resolutions (N, R), as zeros and ones, with which the least widths fit their bounds.
+
+        Those that `keeping` (N, B) and `choosing` (N, R), logits and noise together, decide for, as far as they can be
+        afforded; otherwise the decision that was nearest to going the other way does so, until all fits.
+        """
+        kept, chosen = (keeping > 0).float(), choosing.argmax(dim=1)
+        places = torch.arange(choosing.shape[1])
+
+        def one_hot() -> Tensor:
+            return (places == chosen[:, None]).float()
+
+        for _ in range(keeping.shape[1] + len(places) - 1):
+            over = self._over(self._least.expand(len(kept), -1), kept, one_hot(), bounds) > 0
+            if not over.any():
+                break
+            smaller = choosing.masked_fill(places <= chosen[:, None], -math.inf).max(dim=1)
+            price = choosing.gather(1, chosen[:, None])[:, 0] - smaller.values
+            # The size of the image is no matter for parameters.
+            price = price.masked_fill(~over[:, 0], math.inf)[:, None]
+            prices = torch.cat([keeping.masked_fill(kept == 0, math.inf), price], dim=1)
+            least = prices.min(dim=1)
+            turned = (over.any(dim=1) & least.values.isfinite())[:, None] & (
+                torch.arange(prices.shape[1]) == least.indices[:, None]
+            )
+            kept = kept.masked_fill(turned[:, :-1], 0.0)
+            chosen = torch.where(turned[:, -1], smaller.indices, chosen)
+        return kept, one_hot()
+
     def _fitting_shift(self, logits: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
         """(N, 1) at most 0: by how much all width logits of a draft must fall for its sizes to fit their bounds.
 
@@ -183,12 +215,13 @@ class Generator(nn.Module):
         """
 
         def excess(shift: Tensor) -> Tensor:
-            return self._excess(self._rounded(self._exact(logits + shift)), kept, resolution, bounds)
+            """The worst of its sizes."""
+            return self._over(self._rounded(self._exact(logits + shift)), kept, resolution, bounds).amax(dim=1)
 
         with torch.no_grad():
             high = torch.zeros_like(logits[:, :1])
             over = excess(high) > 0
-            low = torch.full_like(high, LOWEST_SHIFT)
+            low = LOWEST_SHIFT - logits.amax(dim=1, keepdim=True).clamp_min(0)
             hopeless = excess(low) > 0
             if not over.any():
                 return high
@@ -206,16 +239,16 @@ class Generator(nn.Module):
         correction = ((value - value.detach()) / slope.clamp_min(1e-3)).float()
         return shift - torch.where(moves, correction, torch.zeros_like(correction))
 
-    def _excess(self, widths: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
-        """(N,) the logarithm of the worst ratio of a size to its bound; at most 0 where all fit or none is asked."""
+    def _over(self, widths: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
+        """(N, 2) logarithms of MACs and of parameters over their bounds; at most 0 where they fit or none is asked."""
         params, macs = self._costs(widths.double(), kept.double(), resolution.double())
-        worst = torch.full_like(macs, UNBOUNDED)
+        ratios = []
         for name, size in (("macs<=", macs), ("params<=", params)):
             bound = bounds[:, self.conditions.columns.index(name)].double()
             # As much slack as a verdict gives (Requirement.violation): bounds such as prototype/4 are rarely whole.
             ratio = torch.log(size) - torch.log(bound.nan_to_num(1.0).clamp_min(1.0)) - 1e-9
-            worst = torch.maximum(worst, torch.where(bound.isnan(), torch.full_like(ratio, UNBOUNDED), ratio))
-        return worst
+            ratios.append(torch.where(bound.isnan(), torch.full_like(ratio, UNBOUNDED), ratio))
+        return torch.stack(ratios, dim=1)
 
 
 def _bounded(logits: Tensor) -> Tensor:

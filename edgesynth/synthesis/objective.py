@@ -100,7 +100,7 @@ class Objective:
             # A quantity that nobody could tell so far cannot steer; it is judged when the network is measured.
             if key not in estimates.values:
                 continue
-            value, bound = estimates.values[key], bounds[:, index]
+            value, bound = estimates.values[key], bounds[:, index].float()
             asked = ~bound.isnan()
             if key in METRICS:
                 gap = bound.nan_to_num(0.0) - value

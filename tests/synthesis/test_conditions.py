@@ -38,9 +38,15 @@ def test_bounds_are_numbers_the_tightest_of_several_and_nan_where_nothing_is_ask
     nan = math.nan
     expected = torch.tensor(
         [[1e6, 0.8, nan, 0.95, nan], [5e5, nan, 0.5, 0.8, nan], [nan, nan, nan, nan, nan]],
+        dtype=torch.float64,
     )
     assert of.columns == ("macs<=", "accuracy>=", "latency_ms@host<=", "accuracy<=", "params<=")
     assert torch.allclose(of.bounds(demands), expected, equal_nan=True)
+
+
+def test_bounds_on_large_counts_are_exact():
+    ((macs, params),) = conditions().bounds([demand("macs<=123456789", "params<=16777217")]).tolist()
+    assert (macs, params) == (123_456_789, 16_777_217)
 
 
 def test_what_the_generator_has_no_input_for_is_one_line():

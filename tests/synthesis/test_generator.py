@@ -5,10 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesynth.space.genome import allowed_widths, canonical, digest
+from edgesynth.requirements import Requirement, parse_requirements
+from edgesynth.space.cost import count
+from edgesynth.space.genome import allowed_widths, canonical, digest, full_genome
+from edgesynth.space.surgery import identity_ranking, materialise
+from edgesynth.synthesis import generator as module
 from edgesynth.synthesis.generator import LATENT, latents
-from tests.space.cases import CASES, space_of
-from tests.synthesis.spaces import generator_of, made_up_generator
+from tests.space.cases import CASES, genomes, space_of
+from tests.synthesis.spaces import costs_of, generator_of, made_up_generator
 
 SEEDS = range(64)
 
@@ -179,3 +183,166 @@ def test_resolution_noise_is_of_gumbel():
     for threshold in (-1.0, 0.0, 2.0):
         share = (noise < threshold).float().mean()
         assert share == pytest.approx(math.exp(-math.exp(-threshold)), abs=0.02)
+
+
+def exact(key, bound):
+    return Requirement(f"{key}<={bound}", key, None, "<=", 0.0, bound)
+
+
+def pushed(generator, seed, strength):
+    """The generator with other parameters, as far from its first ones as learning might ever take it."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for head in (generator.widths, generator.keeps, generator.resolutions):
+            head.bias += strength * torch.randn(head.bias.shape, generator=random)
+    return generator
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+def test_whatever_budget_the_space_can_meet_every_genome_meets(name, data):
+    """Budgets that some network of the space just uses up: of MACs, of parameters, or both."""
+    space, costs = space_of(name), costs_of(name)
+    possible, keys = costs.of(data.draw(genomes(space))), data.draw(st.sampled_from(["macs", "params", "both"]))
+    demand = [exact(key, float(getattr(possible, key))) for key in ("macs", "params") if keys in (key, "both")]
+    generator = pushed(
+        generator_of(name), data.draw(st.integers(0, 1000)), data.draw(st.sampled_from([0.0, 3.0, 30.0]))
+    )
+    first = data.draw(st.integers(0, 2**40))
+    made = generator.generate(range(first, first + 16), demand)
+    for genome in made:
+        assert all(requirement.met(getattr(costs.of(genome), requirement.key), None) for requirement in demand)
+    network = materialise(space, made[0], identity_ranking(space.groups))
+    assert count(network, space.example) == costs.of(made[0])
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2-tiny"])
+@pytest.mark.parametrize("key", ["macs", "params"])
+def test_a_budget_is_spent_as_well_as_whole_steps_of_channels_allow(name, key):
+    generator, costs = generator_of(name), costs_of(name)
+    full = costs.of(full_genome(space_of(name).groups, space_of(name).blocks))
+    made = generator.generate(SEEDS, parse_requirements([f"{key}<=prototype/8"]))
+    shares = [8 * getattr(costs.of(genome), key) / getattr(full, key) for genome in made]
+    assert max(shares) <= 1
+    assert sorted(shares)[len(shares) // 2] > 0.9
+
+
+def test_a_budget_that_all_fit_changes_nothing():
+    generator = generator_of("residual@24")
+    assert generator.generate(SEEDS, parse_requirements(["macs<=prototype", "params<=prototype"])) != []
+    # The bounds are an input as well; with its weights at 0 they are no more than bounds.
+    with torch.no_grad():
+        generator.body[0].weight[:, LATENT:] = 0
+    assert generator.generate(SEEDS, parse_requirements(["macs<=prototype", "params<=prototype"])) == (
+        generator.generate(SEEDS)
+    )
+
+
+def test_choices_give_way_in_the_order_of_their_uncertainty():
+    """One block after the other, the least certain first, and the image before a block that is more certain."""
+    generator, costs = generator_of("residual@24"), costs_of("residual@24")
+    keeping = torch.tensor([[1.0, 0.5, 3.0]])
+    least = generator._least.expand(1, -1)
+
+    def turned(bound, choosing, key="macs"):
+        bounds = generator.conditions.bounds([[exact(key, bound)]])
+        kept, resolution = generator._affordable(keeping, torch.tensor([choosing]), bounds)
+        return [int(k) for k in kept[0].tolist()], int(resolution.argmax())
+
+    def cost(kept, place):
+        chosen = torch.eye(4)[[place]]
+        params, macs = costs(least.double(), torch.tensor([kept]).double(), chosen.double())
+        return macs.item(), params.item()
+
+    certain = [9.0, 0.0, 0.0, 0.0]
+    assert turned(cost([1, 1, 1], 0)[0], certain) == ([1, 1, 1], 0)
+    assert turned(cost([1, 1, 1], 0)[0] - 1, certain) == ([1, 0, 1], 0)
+    assert turned(cost([1, 0, 1], 0)[0] - 1, certain) == ([0, 0, 1], 0)
+    assert turned(cost([0, 0, 1], 0)[0] - 1, certain) == ([0, 0, 0], 0)
+    assert turned(cost([0, 0, 0], 0)[0] - 1, certain)[1] > 0
+    # Here a smaller image is nearer, the third more than the second.
+    assert turned(cost([1, 1, 1], 0)[0] - 1, [1.2, 0.0, 0.9, 0.0]) == ([1, 1, 1], 2)
+    # To parameters the image makes no difference.
+    assert turned(cost([1, 1, 1], 0)[1] - 1, [1.2, 0.0, 0.9, 0.0], "params") == ([1, 0, 1], 0)
+
+
+def test_what_no_network_meets_gives_the_smallest():
+    space, generator = space_of("residual@24"), generator_of("residual@24")
+    (genome,) = set(map(str, generator.generate(SEEDS, [exact("macs", 1.0)])))
+    smallest = canonical(
+        {g.name: allowed_widths(g.channels)[0] for g in space.groups},
+        {b.name: False for b in space.blocks},
+        space.groups,
+        space.blocks,
+        space.resolutions[-1],
+    )
+    assert genome == str(smallest)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "residual@24", "mobilenetv2-tiny"])
+def test_the_same_seed_and_demand_give_the_same_genome_whatever_the_batch(name):
+    generator = generator_of(name, "macs<=prototype/4", "accuracy>=prototype-0.05")
+    seeds = list(range(24))
+    demands = [
+        parse_requirements(texts)
+        for texts in (["macs<=prototype/4"], ["macs<=prototype/16"], ["params<=prototype/3", "accuracy>=0.8"], [])
+    ] * 6
+    with torch.no_grad():
+        mixed = generator.genomes(generator(generator.latents(seeds), generator.conditions.bounds(demands)))
+    alone = [generator.generate([seed], demand)[0] for seed, demand in zip(seeds, demands, strict=True)]
+    assert mixed == alone
+    for demand in demands[:4]:
+        together = generator.generate(seeds, demand)
+        assert together[5:9] == generator.generate(seeds[5:9], demand)
+        assert together[::-1] == generator.generate(seeds[::-1], demand)
+
+
+@pytest.mark.parametrize(("name", "asked"), [
+    ("resnet20", ["macs<=prototype/6"]),
+    ("residual@24", ["params<=prototype/4"]),
+    ("residual@24", ["macs<=prototype/8", "params<=prototype/3"]),
+])  # fmt: skip
+def test_the_gradient_of_the_shift_is_that_of_the_implicit_function(name, asked, monkeypatch):
+    """On exact widths: nudge a logit or a kept block, find the shift anew, and see how it moved."""
+    generator = generator_of(name)
+    monkeypatch.setattr(generator, "_rounded", lambda widths: widths)
+    monkeypatch.setattr(module, "HALVINGS", 60)
+    random = torch.Generator().manual_seed(0)
+    space, bounds = space_of(name), generator.conditions.bounds([parse_requirements(asked)])
+    logits = torch.randn(1, len(space.groups), generator=random, dtype=torch.float64) + 1
+    kept = torch.ones(1, len(space.blocks), dtype=torch.float64)
+    resolution = torch.full((1, len(space.resolutions)), 1 / len(space.resolutions), dtype=torch.float64)
+    inputs = [logits, kept, resolution]
+    for part in inputs:
+        part.requires_grad_(True)
+    shift = generator._fitting_shift(*inputs, bounds)
+    assert shift.item() < -0.1
+    found = torch.autograd.grad(shift.sum(), inputs)
+    nudge = 1e-4
+    for part, gradient in zip(inputs, found, strict=True):
+        for place in range(part.shape[1]):
+            sides = []
+            for sign in (1, -1):
+                moved = [one.detach().clone() for one in inputs]
+                moved[[one is part for one in inputs].index(True)][0, place] += sign * nudge
+                with torch.no_grad():
+                    sides.append(generator._fitting_shift(*moved, bounds).item())
+            numerical = (sides[0] - sides[1]) / (2 * nudge)
+            assert gradient[0, place].item() == pytest.approx(numerical, rel=2e-3, abs=1e-5)
+    # Whatever grows the network pushes all widths down.
+    assert all((gradient <= 0).all() for gradient in found)
+    assert (found[0] < 0).all()
+
+
+def test_under_a_budget_one_width_can_only_grow_at_the_cost_of_the_others():
+    """So the gradient of the size itself is nothing: there is nothing to be learned about keeping to a budget."""
+    generator, costs = generator_of("resnet20"), costs_of("resnet20")
+    bounds = generator.conditions.bounds([parse_requirements(["macs<=prototype/8"])] * len(SEEDS))
+    draft = generator(generator.latents(SEEDS), bounds)
+    _, macs = costs(draft.widths.double(), draft.kept.double(), draft.resolution.double())
+    under_budget = gradients(torch.log(macs).sum(), generator)["widths.bias"].abs().max()
+    draft = free(generator)
+    _, macs = costs(draft.widths.double(), draft.kept.double(), draft.resolution.double())
+    unbounded = gradients(torch.log(macs).sum(), generator)["widths.bias"].abs().max()
+    assert under_budget < 0.01 * unbounded

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+from edgesynth.requirements import parse_requirements
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.loop import spread_genomes
 from edgesynth.synthesis.selection import DRAWN, Selection, transfer_factor
 from tests.synthesis.world import World
 
 REQUIREMENTS = ("macs<=prototype/4", "accuracy>=prototype-0.05")
-SEEDS = list(range(128))
+SEEDS = list(range(32))
+MANY = range(128)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def learned():
 
 def means(world, learner, generator):
     """U, the metric, and the share that meets everything."""
-    scores = world.score(generator.generate(SEEDS))
+    scores = world.score(generator.generate(MANY))
     sums = map(sum, zip(*((learner.expected_u(s), s.metric, learner.satisfied(s)) for s in scores), strict=True))
     return [total / len(scores) for total in sums]
 
@@ -66,6 +68,31 @@ def test_seeds_do_not_collapse_onto_one_network(learned):
     _, learner, _ = learned
     assert len({digest(genome) for genome in learner.generator.generate(SEEDS)}) >= 8
     assert len({digest(genome) for genome in learner.generator.generate(range(256))}) >= 24
+
+
+@pytest.mark.parametrize("share", [4, 8, 16])
+def test_one_generator_serves_other_budgets_than_its_own(learned, share):
+    """Learned for a quarter of the MACs; asked for others, it neither exceeds them nor gives the same to all seeds."""
+    world, learner, _ = learned
+    limit = learner.objective.prototype["macs"] / share
+    genomes = learner.generator.generate(range(64), parse_requirements([f"macs<=prototype/{share}"]))
+    macs = [score.macs for score in world.score(genomes)]
+    assert sum(size <= limit for size in macs) / 64 >= 0.9
+    assert sum(macs) / 64 > 0.75 * limit
+    codes = torch.cat(learner.inquisitor.encode(genomes), dim=1)
+    distances = (codes[:, None] - codes[None]).abs().mean(dim=2)
+    assert distances.sum() / (64 * 63) >= 0.08
+
+
+@pytest.mark.parametrize("share", [8, 16])
+def test_what_it_gives_for_a_budget_that_it_was_not_asked_for_is_learned_as_well(learned, share):
+    world, learner, _ = learned
+    demand = parse_requirements([f"macs<=prototype/{share}"])
+    means = [
+        sum(score.metric for score in world.score(generator.generate(range(64), demand))) / 64
+        for generator in (world.learner(REQUIREMENTS).generator, learner.generator)
+    ]
+    assert means[1] > means[0] + 0.02
 
 
 def test_the_inquisitor_predicts_before_it_sees(learned):
