@@ -97,6 +97,11 @@ class CostModel:
         params, macs = self(widths, kept, chosen.double())
         return Costs(round(params.item()), round(macs.item()))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the polynomials consist of, by the names of the fields, without the resolutions."""
+        names = ("rows", "columns", "rest", "positions", "membership")
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def from_space(cls, space: Space) -> "CostModel":
         """Read the dependence of every tensor on every group off torch-pruning's graph."""

@@ -12,6 +12,7 @@ from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
@@ -28,7 +29,7 @@ from edgesynth.synthesis.workshop import Workshop, open_workshop, smallest
 
 __all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 
-RESULTS, GENERATOR = "results.json", "generator.safetensors"
+RESULTS = "results.json"
 SYNTHESIS = "synthesis"
 """Name of the batch of networks that `synthesize` finishes."""
 POOL = 24
@@ -110,10 +111,7 @@ def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
 def _prepare(workshop: Workshop) -> _Bench:
     prototype = prepare_prototype(workshop)
     space, costs = workshop.space, workshop.costs
-    least = smallest(space, costs)
-    conditions = Conditions(
-        workshop.question.parsed(), prototype.values, {"macs": float(least.macs), "params": float(least.params)}
-    )
+    conditions = Conditions(workshop.question.parsed(), prototype.values, _least(workshop))
     conditions.check(workshop.requirements)
     generator = Generator(space.groups, space.blocks, costs, conditions, workshop.seed(2))
     evidence = Evidence(space.groups, space.blocks, prototype.ranking)
@@ -238,22 +236,15 @@ def _is_flat(cycles: Sequence[Cycle]) -> bool:
 
 
 def _save_generator(bench: _Bench) -> None:
-    """generator.safetensors and, beside it, what one needs to know to use it."""
-    workshop, generator = bench.workshop, bench.learner.generator
-    tensors = generator.state_dict()
-    info = {
-        "schema": "edgesynth.generator/1",
-        "digest": digest_of(tensors),
-        "prototype": workshop.question.prototype,
-        "requirements": list(workshop.question.requirements),
-        "conditions": list(generator.conditions.columns),
-        "resolutions": [list(resolution) for resolution in workshop.space.resolutions],
-        "groups": [group.model_dump() for group in workshop.space.groups],
-        "blocks": [block.model_dump() for block in workshop.space.blocks],
-    }
-    write_file(workshop.run / GENERATOR, to_bytes(tensors))
-    write_json(workshop.run / "generator.json", info)
-    workshop.journal.put("generator", "learned", {"digest": info["digest"]})
+    workshop, prototype = bench.workshop, bench.prototype
+    least = _least(workshop)
+    digest = save_generator(workshop.run, bench.learner.generator, workshop.question.prototype, prototype.values, least)
+    workshop.journal.put("generator", "learned", {"digest": digest})
+
+
+def _least(workshop: Workshop) -> dict[str, float]:
+    least = smallest(workshop.space, workshop.costs)
+    return {"macs": float(least.macs), "params": float(least.params)}
 
 
 def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int) -> list[Network]:

@@ -77,9 +77,7 @@ class Selection:
         costs = objective.costs.of(genome)
         values = {"macs": float(costs.macs), "params": float(costs.params)}
         return all(
-            r.met(values[r.key], objective.prototype.get(r.key)) is True
-            for r in objective.demand
-            if r.key in values
+            r.met(values[r.key], objective.prototype.get(r.key)) is True for r in objective.demand if r.key in values
         )
 
     def _promise(self, drawn: Sequence[tuple[int, Genome]]) -> list[tuple[float, int, Genome]]:
