@@ -46,5 +46,6 @@ def performance_terms(
     if name == "netscore":
         return netscore_terms(100 * metric, params / 1e6, macs / 1e9, log10)
     if name == "metric":
-        return 100 * metric
+        percent: Number = 100 * metric
+        return percent
     raise ValueError(f"unknown performance {name!r}, known are {', '.join(PERFORMANCES)}")

@@ -67,7 +67,7 @@ def save_generator(
 
 
 def load_generator(run: Path) -> Generator:
-    """G(s, r) as a run has learned it, without its data, its prototype or its journal. Raises RunError, StorageError."""
+    """G(s, r) as a run has learned it, without its data, prototype or journal. Raises RunError, StorageError."""
     path = run / DESCRIPTION
     try:
         content: Any = json.loads(path.read_text("utf-8"))

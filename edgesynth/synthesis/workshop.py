@@ -32,9 +32,10 @@ SCORING_IMAGES = 2000
 
 @dataclass(frozen=True)
 class Workshop:
-    """The tools of one run. `requirements` are what its next networks are to meet. `train` and `scoring` are the two parts of the data's training split: what is trained on,
-    and what candidates are scored on. `full` are the prototype's own costs. `oracles` answer for the record, for every
-    target; `screens` answer quickly about candidates, for the targets that requirements name."""
+    """The tools of one run. `requirements` are what its next networks are to meet. `train` and `scoring` are the two
+    parts of the data's training split: what is trained on, and what candidates are scored on. `full` are the
+    prototype's own costs. `oracles` answer for the record, for every target; `screens` answer quickly about candidates,
+    for the targets that requirements name."""
 
     question: Question
     requirements: Sequence[Requirement]
