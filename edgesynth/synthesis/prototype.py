@@ -96,6 +96,7 @@ def _describe(workshop: Workshop) -> PrototypeInfo:
         measurements=measurements,
         groups=list(space.groups),
         blocks=list(space.blocks),
+        whole=space.whole,
     )
 
 
