@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.records import Genome
+from edgesynth.space.groups import dependency_graph
 from edgesynth.space.resolution import Resolution, resized
-from edgesynth.space.trace import Space, dependency_graph
+from edgesynth.space.trace import Space
 
 __all__ = ["CostModel", "Costs", "count", "layer_positions"]
 

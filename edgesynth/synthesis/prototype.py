@@ -97,6 +97,7 @@ def _describe(workshop: Workshop) -> PrototypeInfo:
         groups=list(space.groups),
         blocks=list(space.blocks),
         resolutions=list(space.resolutions),
+        whole=space.whole,
     )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, cos, pi
+from math import ceil, cos, pi, prod
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgesynth.data.source import Split
 from edgesynth.synthesis.storage import load_checkpoint, save_checkpoint
@@ -87,7 +87,8 @@ def layout_of(module: nn.Module) -> torch.memory_format:
 
     oneDNN's weight gradient of a strided 1x1 convolution in channels-last layout writes past its buffer when there are
     fewer input channels than a vector holds, 8 under AVX2 and 16 under AVX-512: wrong gradients, or a hang
-    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on four input channels).
+    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on four input channels). And `view`
+    refuses a map that is laid out so.
     """
     unsafe = any(
         isinstance(layer, nn.Conv2d)
@@ -96,7 +97,21 @@ def layout_of(module: nn.Module) -> torch.memory_format:
         and layer.in_channels < WIDEST_VECTOR
         for layer in module.modules()
     )
-    return torch.contiguous_format if unsafe else torch.channels_last
+    return torch.contiguous_format if unsafe or _views_maps(module) else torch.channels_last
+
+
+def _views_maps(module: nn.Module) -> bool:
+    """Whether a traced network calls `view` on a map, or may do so in a module that was not traced."""
+    for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+        if node.op == "call_module":
+            kind = type(module.get_submodule(str(node.target)))
+            if not kind.__module__.startswith("torch."):
+                return True
+        if node.op == "call_method" and node.target == "view":
+            shape = getattr(node.args[0].meta.get("tensor_meta"), "shape", None)
+            if shape is None or prod(shape[2:]) > 1:
+                return True
+    return False
 
 
 def place(module: nn.Module, where: torch.device, layout: torch.memory_format) -> None:

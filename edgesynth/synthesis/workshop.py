@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from edgesynth_exporters.outputs import named_outputs
 
 from edgesynth.data import DataSet, Split, find_source
 from edgesynth.devices import Oracle, open_oracle
@@ -16,8 +17,9 @@ from edgesynth.records import DataInfo
 from edgesynth.requirements import METRICS, Requirement, check_consistent
 from edgesynth.space.cost import CostModel, Costs, count
 from edgesynth.space.genome import allowed_widths, canonical
-from edgesynth.space.surgery import trial_surgery
+from edgesynth.space.groups import in_words
 from edgesynth.space.trace import Space, trace
+from edgesynth.space.trial import trial_surgery
 from edgesynth.synthesis.executor import Executor, InProcess
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
@@ -93,9 +95,9 @@ def open_workshop(
     torch.manual_seed(seed_of(question.seed))
     weights = _weights(question, journal)
     prototype = load_prototype(question.prototype, channels, len(data.classes), weights)
-    space = trace(prototype, torch.zeros(1, channels, height, width), question.frozen)
-    trial_surgery(space)
+    space = trial_surgery(trace(prototype, torch.zeros(1, channels, height, width), question.frozen))
     _check_outputs(space, len(data.classes), question.prototype)
+    progress.note(f"stays whole: {in_words(space.whole)}")
     costs, full = CostModel.from_space(space), count(space.module, space.example)
     check_consistent(requirements, {"params": full.params, "macs": full.macs})
     _check_reachable(requirements, space, costs, full)
@@ -161,11 +163,12 @@ def _weights(question: Question, journal: Journal) -> Path | None:
 
 def _check_outputs(space: Space, classes: int, name: str) -> None:
     with torch.no_grad():
-        shape = tuple(space.module(space.example).shape)
-    if shape != (1, classes):
+        answers = named_outputs(space.module(space.example))
+    shapes = [tuple(tensor.shape) for tensor in answers.values()]
+    if shapes != [(1, classes)]:
+        what = f"a tensor of shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} tensors ({', '.join(answers)})"
         raise PrototypeError(
-            f"prototype {name} answers one image with a tensor of shape {shape}, the data has {classes} classes: "
-            f"(1, {classes}) is wanted"
+            f"prototype {name} answers one image with {what}, the data has {classes} classes: (1, {classes}) is wanted"
         )
 
 
