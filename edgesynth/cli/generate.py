@@ -15,6 +15,8 @@ def generate(
     count: Annotated[int, typer.Option(min=1, help="FermiNets wanted.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="First seed to give to the generator.")] = 1000,
     epochs: Annotated[int | None, typer.Option(min=0, help="Epochs to train each.  [default: the run's]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
     """Make more networks from a learned generator, unlike those that the run has, without learning again.
@@ -25,11 +27,12 @@ def generate(
     import json
 
     from edgesynth.cli.progress import open_progress
+    from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
     from edgesynth.synthesis.run import generate as more
 
-    with Journal.open(run) as journal, open_progress() as progress:
-        networks = more(journal, count, seed, epochs, progress)
+    with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
+        networks = more(journal, count, seed, epochs, progress, executor)
     if json_:
         document = {"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]}
         typer.echo(json.dumps(document, indent=2))

@@ -68,7 +68,7 @@ class Learner:
         predicted = self._predict(genomes)
         scores = score([*genomes, *explorers])
         for one in scores:
-            if one.digest not in self._scores:
+            if one.failure is None and one.digest not in self._scores:
                 self.inquisitor.evidence.add(one.genome, one.responses)
                 self._scores[one.digest] = one
         self._learn()
@@ -78,7 +78,7 @@ class Learner:
     def satisfied(self, score: Score) -> bool:
         """1_r as far as it can be told from a score: the metric as it is expected after finishing."""
         values = values_of(score, self._expected(score))
-        return all(
+        return score.failure is None and all(
             r.met(values.get(r.key), self.objective.prototype.get(r.key)) is True for r in self.objective.requirements
         )
 
