@@ -1,9 +1,9 @@
 """On a real cluster of two nodes, of one processor each, on this machine."""
 
 import importlib.util
-import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +12,11 @@ import pytest
 
 from edgesynth.errors import MissingExtraError, ToolError
 from edgesynth.synthesis.executors import InProcess, open_executor
-from edgesynth.synthesis.executors.ray import SETTINGS, RayExecutor
+from edgesynth.synthesis.executors.ray import RayExecutor
 from tests.needs import need
+from tests.synthesis.executors.conftest import MEMORY
 from tests.synthesis.executors.contract import DyingContract, train
 from tests.synthesis.toys import same
-
-MEMORY = 100 * 2**20
-# A node that died is missed sooner than by default.
-HEALTH = {"health_check_failure_threshold": 2, "health_check_period_ms": 500, "health_check_timeout_ms": 1000}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    need(importlib.util.find_spec("ray"), "ray")
-    os.environ.update(SETTINGS)
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": HEALTH}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    yield cluster
-    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +40,32 @@ def where(item):
 
 @dataclass
 class Train:
-    """Train, having left word of the node that does it."""
+    """Train, having left word of the node that does it; on one node that takes too long."""
 
     folder: Path
+    slow: str
 
     def __call__(self, seed):
         (self.folder / f"{seed} {where(seed)}").touch()
-        time.sleep(1)  # long enough to be interrupted
+        if where(seed) == self.slow:
+            time.sleep(600)
         return train(seed)
 
 
 def test_a_node_that_is_killed_at_work_loses_no_result(cluster, ray_executor, tmp_path):
     victim = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    seeds = range(8)
-    outcomes = ray_executor.map(Train(tmp_path), seeds)
-    results = [next(outcomes)]
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(f"* {victim.node_id}")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    cluster.remove_node(victim, allow_graceful=False)
-    results += outcomes
+    seeds = range(6)
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f"* {victim.node_id}")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        cluster.remove_node(victim, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = list(ray_executor.map(Train(tmp_path, victim.node_id), seeds))
+    killer.join()
     runs = [path.name.split() for path in tmp_path.iterdir()]
     assert victim.node_id in {node for _, node in runs}
     assert len(runs) > len(seeds)  # something was done again, on another node
@@ -84,6 +74,7 @@ def test_a_node_that_is_killed_at_work_loses_no_result(cluster, ray_executor, tm
 
 def test_ray_is_silent_and_leaves_our_answer_to_sigterm(cluster):
     program = f"""
+import signal
 from edgesynth.synthesis.executors.ray import RayExecutor
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 with RayExecutor({cluster.address!r}) as executor:
