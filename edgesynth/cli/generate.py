@@ -23,6 +23,8 @@ def generate(
         list[str] | None, typer.Option(help="A requirement to meet instead of the run's; repeatable.")
     ] = None,
     genomes: Annotated[bool, typer.Option("--genomes", help="Only say which they are; train nothing.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
     """Make more networks from a learned generator, unlike those that the run has, without learning again.
@@ -35,14 +37,15 @@ def generate(
     from edgesynth.cli.progress import open_progress
     from edgesynth.report.page import write_report
     from edgesynth.requirements import parse_requirements
+    from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
     from edgesynth.synthesis.run import generate as more
 
     asked = parse_requirements(require) if require else None
     if genomes:
         return _genomes(run, range(seed, seed + count), asked, json_)
-    with Journal.open(run) as journal, open_progress() as progress:
-        networks = more(journal, count, seed, epochs, asked, progress)
+    with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
+        networks = more(journal, count, seed, epochs, asked, progress, executor)
     write_report(run)
     if json_:
         _print({"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]})

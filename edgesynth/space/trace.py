@@ -73,7 +73,8 @@ def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -
 class _Tracer(fx.Tracer):
     """Symbolic tracer that treats frozen modules as one step and remembers where it failed."""
 
-    def __init__(self, frozen: tuple[str, ...]) -> None:
+    def __init__(self, frozen: tuple[str, ...] = ()) -> None:
+        # Without arguments torch makes one when it unpickles the graph; then every module is one step.
         super().__init__()
         self.frozen = frozen
         self.failed_in: str | None = None

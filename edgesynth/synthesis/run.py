@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor
 
 import edgesynth
-from edgesynth.errors import RunError
+from edgesynth.errors import RunError, ToolError
 from edgesynth.records import Cycle, GeneratorInfo, Genome, Network, Results
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Conditions, Demand
+from edgesynth.synthesis.executors import Executor
 from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.generator_file import GENERATOR, save_generator
@@ -41,12 +43,14 @@ PILOT_AFTER = 3
 ATTEMPTS_A_NETWORK = 2
 
 
-def synthesize(question: Question, journal: Journal, progress: Progress) -> Results:
+def synthesize(question: Question, journal: Journal, progress: Progress, executor: Executor | None = None) -> Results:
     """Answer the question, or go on answering it, and write results.json.
+
+    Candidates are scored and trained by the executor, which must be entered; in this process where there is none.
 
     Raises the EdgesynthError of what is wrong; what was found out before is in the journal and not done again.
     """
-    with open_workshop(question, journal, progress) as workshop:
+    with open_workshop(question, journal, progress, executor) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         own = _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
@@ -61,7 +65,13 @@ def own_networks(journal: Journal, results: Results) -> list[Network]:
 
 
 def generate(
-    journal: Journal, count: int, seed: int, epochs: int | None, asked: Demand | None, progress: Progress
+    journal: Journal,
+    count: int,
+    seed: int,
+    epochs: int | None,
+    asked: Demand | None,
+    progress: Progress,
+    executor: Executor | None = None,
 ) -> list[Network]:
     """More networks from the generator that a run has learned, without learning again; results.json gains them.
 
@@ -71,7 +81,7 @@ def generate(
     if journal.get("run", "finished") is None:
         raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
-    with open_workshop(question, journal, progress, asked) as workshop:
+    with open_workshop(question, journal, progress, executor, asked) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         texts = "" if asked is None else "".join(f" {requirement.text}" for requirement in asked)
@@ -97,8 +107,10 @@ class _Bench:
         unique = {digest(genome): genome for genome in genomes}
         missing = [genome for key, genome in unique.items() if journal.get("score", key) is None]
         progress.scored(0, len(missing))
-        for done, score in enumerate(self.workshop.executor.map(self.scorer, missing), start=1):
+        for done, score in enumerate(self.scorer.scores(missing, self.workshop.executor), start=1):
             journal.put("score", score.digest, score.model_dump(mode="json"))
+            if score.failure is not None:
+                progress.note(f"network {score.digest} cannot be scored and is passed over: {score.failure}")
             progress.scored(done, len(missing))
         return [Score.model_validate(journal.get("score", digest(genome))) for genome in genomes]
 
@@ -221,6 +233,8 @@ def _pilot(bench: _Bench, cycle: int) -> None:
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
     for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
         network = finisher(candidate.score, candidate.seed, cycle)
+        if network is None:
+            continue
         bench.learner.objective.transfer = _transfer(bench, [network])
         workshop.progress.network(network, int(network.satisfied), workshop.question.count)
         break
@@ -264,15 +278,25 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     learner.objective.transfer = _transfer(bench, before)
     selection = Selection(learner, bench.score, first_seed, count, [network.genome for network in before])
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
-    attempts = iter(selection)
-    while sum(network.satisfied for network in done) < count and len(done) < ATTEMPTS_A_NETWORK * count:
-        candidate = next((c for c in attempts if not _finished_otherwise(journal, c, epochs)), None)
-        if candidate is None:
-            progress.note(f"no further network that is small enough and different from seed {first_seed} on")
+    fresh = (c for c in selection if not _finished_otherwise(journal, c, epochs))
+    failed = 0
+    while (wanted := count - sum(network.satisfied for network in done)) > 0:
+        # In rounds, in which nothing depends on what comes out first: any executor goes through the same candidates.
+        left = ATTEMPTS_A_NETWORK * count - len(done) - failed
+        candidates = list(islice(fresh, min(wanted, left)))
+        if not candidates:
+            if left > 0:
+                progress.note(f"no further network that is small enough and different from seed {first_seed} on")
             break
-        done.append(finisher(candidate.score, candidate.seed))
+        for network in finisher.many(candidates):
+            if network is None:
+                failed += 1
+                continue
+            done.append(network)
+            progress.network(network, sum(network.satisfied for network in done), count)
         learner.objective.transfer = _transfer(bench, [*before, *done])
-        progress.network(done[-1], sum(network.satisfied for network in done), count)
+    if failed and not done:
+        raise ToolError(f"none of the {failed} networks that were tried could be finished: {journal.all('failed')[-1]}")
     return done
 
 

@@ -69,7 +69,8 @@ class Selection:
         best = sorted(self._promise(list(drawn.values())), key=lambda entry: (entry[0], entry[1]))
         chosen = [(seed, genome) for _, seed, genome in best[: SCORED_A_NETWORK * self.count]]
         scores = self.score([genome for _, genome in chosen])
-        return [Candidate(seed, score) for (seed, _), score in zip(chosen, scores, strict=True)]
+        scored = zip(chosen, scores, strict=True)
+        return [Candidate(seed, score) for (seed, _), score in scored if score.failure is None]
 
     def _fits(self, genome: Genome) -> bool:
         """Whether the genome meets the requirements that can be computed."""

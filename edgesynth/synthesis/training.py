@@ -153,12 +153,14 @@ def train(
     mirror: bool,
     teacher: Teacher | None = None,
     checkpoint: Path | None = None,
+    look: Callable[[int, nn.Module], None] = lambda epoch, module: None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> None:
     """Train in place; the module comes back on the CPU in eval mode.
 
     Deterministic for a seed on one machine, also when it was interrupted and found its `checkpoint` (written after
-    every epoch, removed by the caller). `on_epoch(done, mean loss)` is called after each epoch.
+    every epoch, removed by the caller). `look(done, module)` is called after each epoch before its checkpoint is
+    written, and must leave the module as it is; `on_epoch(done, mean loss)` after that.
     """
     where, layout = device(), layout_of(module)
     place(module, where, layout)
@@ -186,6 +188,7 @@ def train(
                 optimizer.step()
                 total += float(loss.detach()) * len(targets)
                 step += 1
+        look(epoch + 1, module)
         if checkpoint is not None:
             save_checkpoint(checkpoint, module, optimizer, epoch + 1, training)
         on_epoch(epoch + 1, total / len(split))

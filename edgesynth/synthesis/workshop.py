@@ -20,7 +20,7 @@ from edgesynth.space.genome import allowed_widths, canonical
 from edgesynth.space.groups import in_words
 from edgesynth.space.trace import Space, trace
 from edgesynth.space.trial import trial_surgery
-from edgesynth.synthesis.executor import Executor, InProcess
+from edgesynth.synthesis.executors import Executor, InProcess
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
@@ -76,9 +76,14 @@ class Workshop:
 
 @contextmanager
 def open_workshop(
-    question: Question, journal: Journal, progress: Progress, asked: Sequence[Requirement] | None = None
+    question: Question,
+    journal: Journal,
+    progress: Progress,
+    executor: Executor | None = None,
+    asked: Sequence[Requirement] | None = None,
 ) -> Iterator[Workshop]:
-    """Load data and prototype, trace, check the requirements, reach the targets.
+    """Load data and prototype, trace, check the requirements, reach the targets. The executor, one that is entered,
+    works in this process unless given.
 
     `asked` are requirements to meet instead of the question's.
 
@@ -102,6 +107,8 @@ def open_workshop(
     check_consistent(requirements, {"params": full.params, "macs": full.macs})
     _check_reachable(requirements, space, costs, full)
     _check_same_data(journal, data)
+    executor = executor or InProcess()
+    _keep_threads(executor, journal, progress)
     with ExitStack() as stack:
         oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
         required = dict.fromkeys(r.target for r in question.parsed() if r.target is not None)
@@ -120,9 +127,20 @@ def open_workshop(
             full=full,
             oracles=oracles,
             screens=screens,
-            executor=InProcess(),
+            executor=executor,
             progress=progress,
         )
+
+
+def _keep_threads(executor: Executor, journal: Journal, progress: Progress) -> None:
+    """Candidates are computed with the number of threads that the run began with, whatever the executor: another
+    number rounds otherwise."""
+    recorded = journal.get("run", "threads")
+    if recorded is None:
+        journal.put("run", "threads", executor.threads)
+    elif recorded != executor.threads:
+        progress.note(f"each candidate is computed with {recorded} threads, as when the run began")
+        executor.threads = recorded
 
 
 def _split_off_scoring(data: DataSet) -> tuple[Split, Split]:

@@ -1,5 +1,6 @@
 """`edgesynth synth` and `generate`: bad input costs one line and no data; good input ends in a table and a page."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -88,6 +89,7 @@ def says(capsys):
         (["--freeze", "nowhere"], ["nowhere"]),
         (["--weights", "absent.safetensors"], ["absent.safetensors"]),
         (["--train-images", "20"], ["too few"]),
+        (["--workers", "2", "--ray", "auto"], ["--workers", "--ray", "one of them"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(change, words, workplace, capsys):
@@ -210,3 +212,11 @@ def test_a_question_without_an_answer_does_not_stand_in_the_way(workplace, capsy
     assert "smallest network" in says(capsys)
     with Journal.create(Path("r")) as journal:
         assert journal.all("run") == []
+
+
+@pytest.mark.parametrize("command", [["synth", *GOOD, "--out", "r"], ["generate", "r"]])
+def test_a_ray_cluster_out_of_reach_is_exit_code_3_and_leaves_nothing_behind(command, workplace, capsys):
+    need(importlib.util.find_spec("ray"), "ray")
+    assert run([*command, "--ray", "127.0.0.1:9"]) == 3
+    assert "127.0.0.1:9" in says(capsys)
+    assert not Path("r").exists()
