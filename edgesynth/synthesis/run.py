@@ -11,8 +11,8 @@ from edgesynth.records import Cycle, GeneratorInfo, Genome, Insight, Network, Re
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
-from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
+from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
