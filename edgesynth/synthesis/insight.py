@@ -77,7 +77,7 @@ def predicted_metric(learner: Learner, genome: Genome) -> float:
 def _predicted(inquisitor: Inquisitor, genomes: Sequence[Genome]) -> list[float]:
     with torch.no_grad():
         # It is taught the metric on the logit scale.
-        expected = torch.sigmoid(inquisitor.predict(METRIC, *inquisitor.encode(genomes)).mean.double())
+        expected = torch.sigmoid(inquisitor.predict(METRIC, inquisitor.encode(genomes)).mean.double())
     return [float(metric) for metric in expected]
 
 

@@ -15,7 +15,7 @@ from edgesynth.synthesis.rungs import rank_correlation
 from tests.synthesis.world import World
 
 
-def info(world, resolutions=()):
+def info(world):
     return PrototypeInfo(
         name="resnet20",
         val_metric=0.95,
@@ -28,12 +28,12 @@ def info(world, resolutions=()):
         measurements=[],
         groups=list(world.space.groups),
         blocks=list(world.space.blocks),
-        resolutions=list(resolutions),
+        resolutions=list(world.space.resolutions),
     )
 
 
 def independent_genomes(space, number):
-    """Every width and block for itself: only then can a model tell what each of them alone is worth."""
+    """Every gene for itself: only then can a model tell what each of them alone is worth."""
     draw = random.Random(0)
     return [
         canonical(
@@ -41,6 +41,7 @@ def independent_genomes(space, number):
             {block.name: draw.random() < 0.7 for block in space.blocks},
             space.groups,
             space.blocks,
+            draw.choice([None, space.resolutions[1]]),
         )
         for _ in range(number)
     ]
@@ -64,7 +65,7 @@ def test_everything_is_named_in_forward_order(told):
     world, _, scores, _, said = told
     assert [group.name for group in said.groups] == [group.name for group in world.space.groups]
     assert [block.name for block in said.blocks] == [block.name for block in world.space.blocks]
-    assert said.resolutions == []
+    assert tuple(each.resolution for each in said.resolutions) == world.space.resolutions
     assert said.probed == len(scores)
 
 
@@ -127,12 +128,10 @@ def test_responses_are_means_over_the_networks_that_have_the_part(told):
     assert said.blocks[1].change is None
 
 
-def test_resolutions_are_counted_with_the_whole_one_first(told):
-    world, learner, scores, genomes, _ = told
-    resized = [
-        genome.model_copy(update={"resolution": (8, 8) if place % 4 == 0 else None})
-        for place, genome in enumerate(genomes)
-    ]
-    said = insight(learner.inquisitor, info(world, [(16, 16), (8, 8)]), resized, scores)
-    assert [(each.resolution, each.kept) for each in said.resolutions] == [((16, 16), 0.75), ((8, 8), 0.25)]
-    assert said.resolutions[0].price == 0
+def test_a_resolution_has_a_price_and_the_share_of_seeds_that_take_it(told):
+    world, _, _, genomes, said = told
+    whole, small = said.resolutions
+    assert whole.price == 0
+    assert small.price == pytest.approx(4 * world.resolution_pain, rel=0.5)
+    assert whole.kept == sum(genome.resolution is None for genome in genomes) / len(genomes)
+    assert small.kept == pytest.approx(1 - whole.kept)
