@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgesynth.records import Genome, Measurement, Network, PrototypeInfo, Results
+from edgesynth.records import Genome, Measurement, Network, PrototypeInfo, Results, Rung
+from edgesynth.synthesis.rungs import why_unknown
 
 if TYPE_CHECKING:  # it imports torch
     from edgesynth.space.cost import Costs
@@ -32,6 +33,8 @@ def print_results(results: Results) -> None:
     console.print(table)
     met = sum(network.satisfied for network in results.networks)
     console.print(f"{met} of {len(results.networks)} FermiNets meet {', '.join(results.requirements)}", markup=False)
+    for rung in results.generator.rungs:
+        console.print(f"rank correlation with the finished result: {_rank(rung)}", markup=False)
 
 
 def print_networks(networks: Sequence[Network]) -> None:
@@ -81,6 +84,12 @@ def print_measurement(name: str, measurement: Measurement) -> None:
     console.print(table)
     for warning in measurement.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _rank(rung: Rung) -> str:
+    if rung.spearman is None:
+        return f"{rung.name} unknown: {why_unknown(rung)}"
+    return f"{rung.name} {rung.spearman:.2f} (n = {rung.networks})"
 
 
 def _console() -> Console:

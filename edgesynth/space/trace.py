@@ -65,9 +65,7 @@ def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -
     if not groups:
         raise PrototypeError(f"found no channels that could be pruned: {in_words(kept | whole)}")
     blocks = [b for b in find_blocks(module) if not any(is_in(layer, kept) for layer in b.layers)]
-    return Space(
-        module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example)
-    )
+    return Space(module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example))
 
 
 class _Tracer(fx.Tracer):

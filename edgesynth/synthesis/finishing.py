@@ -36,9 +36,9 @@ class Finisher:
     shared: Mapping[str, Tensor]
     epochs: int
 
-    def __call__(self, score: Score, seed: int, cycle: int | None = None) -> Network | None:
+    def __call__(self, candidate: Candidate, cycle: int | None = None) -> Network | None:
         """Finish one candidate as `many` does."""
-        (network,) = self.many([Candidate(seed, score)], cycle)
+        (network,) = self.many([candidate], cycle)
         return network
 
     def many(self, candidates: Sequence[Candidate], cycle: int | None = None) -> Iterator[Network | None]:
@@ -131,7 +131,7 @@ class Finisher:
             params=score.params,
             macs=score.macs,
             netscore=netscore(max(metric, LEAST_METRIC), score.params, score.macs),
-            scores=trained["scores"],
+            scores={**trained["scores"], "predicted": candidate.predicted},
             onnx=f"networks/{name}/model.onnx",
             parity=parity,
             measurements=measurements,

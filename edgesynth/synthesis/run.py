@@ -8,7 +8,7 @@ from torch import Tensor
 
 import edgesynth
 from edgesynth.errors import RunError, ToolError
-from edgesynth.records import Cycle, GeneratorInfo, Genome, Network, Results
+from edgesynth.records import Cycle, GeneratorInfo, Genome, Insight, Network, Results
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.executors import Executor
@@ -16,14 +16,16 @@ from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
+from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
 from edgesynth.synthesis.question import Question, recorded_question
+from edgesynth.synthesis.rungs import rungs
 from edgesynth.synthesis.scoring import Score, Scorer
-from edgesynth.synthesis.selection import Candidate, Selection, transfer_factor
+from edgesynth.synthesis.selection import DRAWN, Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import outputs
@@ -232,7 +234,7 @@ def _pilot(bench: _Bench, cycle: int) -> None:
     workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
     for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
-        network = finisher(candidate.score, candidate.seed, cycle)
+        network = finisher(candidate, cycle)
         if network is None:
             continue
         bench.learner.objective.transfer = _transfer(bench, [network])
@@ -350,12 +352,22 @@ def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
             conditions=list(bench.learner.generator.conditions.columns),
             cycles=cycles,
             transfer=_transfer(bench, networks),
+            rungs=rungs(networks),
+            insight=_insight(bench),
         ),
         networks=networks,
         warnings=_warnings(workshop, networks),
     )
     write_json(workshop.run / RESULTS, results.model_dump(mode="json"))
     return results
+
+
+def _insight(bench: _Bench) -> Insight:
+    """What was known at the end of learning; its seeds are those that networks are first chosen from."""
+    learner, first = bench.learner, bench.workshop.question.seed
+    genomes = learner.generator.generate(range(first, first + DRAWN))
+    scores = [_known_score(bench.workshop.journal, key) for key in learner.known]
+    return insight(learner.inquisitor, bench.prototype.info, genomes, scores)
 
 
 def _warnings(workshop: Workshop, networks: Sequence[Network]) -> list[str]:
