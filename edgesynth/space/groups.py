@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from edgesynth.records import GroupInfo
 from edgesynth.space.genome import allowed_widths
 
-__all__ = ["dependency_graph", "find_groups", "in_words", "is_in", "kept_whole"]
+__all__ = ["called_modules", "dependency_graph", "find_groups", "in_words", "is_in", "is_torchs", "kept_whole"]
 
 COUPLED = "coupled with"
 
@@ -92,6 +92,16 @@ def has_channels(layer: nn.Module) -> bool:
 def is_in(name: str, modules: Iterable[str]) -> bool:
     """Whether a module is one of these, or inside one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def called_modules(network: fx.GraphModule) -> list[str]:
+    """Names of the modules that are steps of a graph."""
+    return list(dict.fromkeys(str(node.target) for node in network.graph.nodes if node.op == "call_module"))
+
+
+def is_torchs(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own; as a step of a graph, any other was not traced."""
+    return type(module).__module__.startswith("torch.")
 
 
 def _differentiable_outputs(network: nn.Module, images: Tensor) -> list[Tensor]:

@@ -16,9 +16,9 @@ from torch import Tensor, fx, nn
 
 from edgesynth.errors import PrototypeError
 from edgesynth.records import BlockInfo, Genome, GroupInfo
-from edgesynth.space.cost import CostModel, count
+from edgesynth.space.cost import CostModel, Costs, count, layer_positions
 from edgesynth.space.genome import allowed_widths, canonical
-from edgesynth.space.groups import kept_whole
+from edgesynth.space.groups import called_modules, is_in, is_torchs, kept_whole
 from edgesynth.space.surgery import Ranking, identity_ranking, materialise, source_indices
 from edgesynth.space.trace import Space, first_line
 
@@ -111,7 +111,9 @@ def _fault_of(
         if name not in actual or actual[name].shape != expected[name].shape:
             found = tuple(actual[name].shape) if name in actual else "nothing"
             return f"changes the {name.replace('_', ' ')} from {tuple(expected[name].shape)} to {found}"
-    if costs.of(genome) != count(network, space.example):
+    foretold, counted = costs.of(genome), count(network, space.example)
+    untraced = _untraced_macs(network, space.example) - _untraced_macs(space.module, space.example)
+    if counted != Costs(foretold.params, foretold.macs + untraced):
         return "removes other weights than those that belong to it"
     answers, masked = (
         named_outputs(_without_statistics(module.double())(images))
@@ -120,6 +122,14 @@ def _fault_of(
     if not all(_same(answers[name], masked[name]) for name in masked):
         return "changes what the other channels mean"
     return None
+
+
+def _untraced_macs(network: fx.GraphModule, example: Tensor) -> int:
+    """What modules that were not traced spend: which of their layers run may depend on what they are fed."""
+    untraced = [name for name in called_modules(network) if not is_torchs(network.get_submodule(name))]
+    positions = layer_positions(network, example)
+    inside = {name: layer for name, layer in network.named_modules() if name in positions and is_in(name, untraced)}
+    return sum(positions[name] * layer.weight.numel() for name, layer in inside.items())
 
 
 def _masked(space: Space, genome: Genome, ranking: Ranking, weights: Mapping[str, Tensor]) -> fx.GraphModule:

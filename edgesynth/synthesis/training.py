@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgesynth.data.source import Split
+from edgesynth.space.groups import called_modules, is_torchs
 from edgesynth.synthesis.storage import load_checkpoint, save_checkpoint
 from edgesynth.tasks import Task
 
@@ -102,11 +103,11 @@ def layout_of(module: nn.Module) -> torch.memory_format:
 
 def _views_maps(module: nn.Module) -> bool:
     """Whether a traced network calls `view` on a map, or may do so in a module that was not traced."""
-    for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
-        if node.op == "call_module":
-            kind = type(module.get_submodule(str(node.target)))
-            if not kind.__module__.startswith("torch."):
-                return True
+    if not isinstance(module, fx.GraphModule):
+        return False
+    if not all(is_torchs(module.get_submodule(name)) for name in called_modules(module)):
+        return True
+    for node in module.graph.nodes:
         if node.op == "call_method" and node.target == "view":
             shape = getattr(node.args[0].meta.get("tensor_meta"), "shape", None)
             if shape is None or prod(shape[2:]) > 1:

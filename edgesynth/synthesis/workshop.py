@@ -17,7 +17,6 @@ from edgesynth.records import DataInfo
 from edgesynth.requirements import METRICS, Requirement, check_consistent
 from edgesynth.space.cost import CostModel, Costs, count
 from edgesynth.space.genome import allowed_widths, canonical
-from edgesynth.space.groups import in_words
 from edgesynth.space.trace import Space, trace
 from edgesynth.space.trial import trial_surgery
 from edgesynth.synthesis.executors import Executor, InProcess
@@ -102,7 +101,6 @@ def open_workshop(
     prototype = load_prototype(question.prototype, channels, len(data.classes), weights)
     space = trial_surgery(trace(prototype, torch.zeros(1, channels, height, width), question.frozen))
     _check_outputs(space, len(data.classes), question.prototype)
-    progress.note(f"stays whole: {in_words(space.whole)}")
     costs, full = CostModel.from_space(space), count(space.module, space.example)
     check_consistent(requirements, {"params": full.params, "macs": full.macs})
     _check_reachable(requirements, space, costs, full)

@@ -48,6 +48,13 @@ def net(num_classes):
 
 def wrong_head():
     return Net(3)
+
+def forked(num_classes):
+    class Forked(Net):
+        def forward(self, x):
+            return super().forward(x if x.mean() > 0 else -x)
+
+    return Forked(num_classes)
 """
 
 
@@ -84,7 +91,7 @@ def says(capsys):
         (["--require", "params>=10M"], ["prototype itself has"]),
         (["--prototype", "resnet9"], ["resnet9", "resnet20"]),
         (["--prototype", "own_networks:absent"], ["absent"]),
-        (["--prototype", "own_networks:net"], ["picky", "--freeze picky"]),
+        (["--prototype", "own_networks:forked"], ["cannot trace", "in Forked.forward itself", "sub-module"]),
         (["--prototype", "own_networks:wrong_head", "--freeze", "picky"], ["(1, 3)", "10 classes"]),
         (["--freeze", "nowhere"], ["nowhere"]),
         (["--weights", "absent.safetensors"], ["absent.safetensors"]),
@@ -154,14 +161,14 @@ def test_generate_needs_a_finished_run(workplace, capsys):
     assert "young is not finished" in says(capsys)
 
 
-def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
+@pytest.mark.parametrize("freeze", [["--freeze", "picky"], []], ids=["frozen", "cannot be traced"])
+def test_the_users_own_prototype_with_a_module_that_stays_as_it_is(freeze, workplace, capsys):
     arguments = [
         "--data",
         "digits",
         "--prototype",
         "own_networks:net",
-        "--freeze",
-        "picky",
+        *freeze,
         "--target",
         "tx2-sim",
         "--count",
@@ -184,6 +191,9 @@ def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
     results = json.loads(capsys.readouterr().out)
     # What feeds the frozen module is left alone with it.
     assert [group["name"] for group in results["prototype"]["groups"]] == ["stem", "body"]
+    whole = results["prototype"]["whole"]
+    assert whole["picky"].startswith("frozen by --freeze" if freeze else "cannot be traced: ")
+    assert whole["back"] == "feeds the frozen module 'picky'"
     assert (workplace / "own" / "report.html").is_file()
 
 

@@ -179,7 +179,7 @@ def test_outputs_that_are_missing_or_of_another_shape_are_named(several):
     path, images, expected = several
     mask = expected.pop("output_mask")
     with pytest.raises(
-        ParityError, match="outputs output_classes, output_mask, output_features, PyTorch gave output_cl"
+        ParityError, match="outputs output_classes, output_mask, output_features, PyTorch gave output_c"
     ):
         check_parity(path, images, expected)
     with pytest.raises(ParityError, match=r"output 'output_mask' shape \(12, 1, 8, 8\), PyTorch gave \(12, 1, 8, 7\)"):
@@ -200,5 +200,5 @@ def test_outputs_have_names_after_their_places(answers, names):
 
 
 def test_two_outputs_with_one_name_are_refused():
-    with pytest.raises(TypeError, match="would have one name: output_a_b, output_a_b"):
+    with pytest.raises(TypeError, match="would have the same name: output_a_b, output_a_b"):
         named_outputs({"a_b": torch.zeros(1), "a": {"b": torch.zeros(1)}})

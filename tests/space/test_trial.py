@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from edgesynth.errors import PrototypeError
+from edgesynth.space.cost import count
 from edgesynth.space.trace import trace
 from edgesynth.space.trial import trial_surgery
 from tests.networks import HardView, Plain, Residual, Viewer, ViewInBlock, conv, example, head, make
@@ -45,7 +46,7 @@ def test_where_nothing_is_left_to_prune_it_is_an_error_with_the_cause(capfd):
         trial_surgery(trace(make(OnlyViewed), example()))
     message = str(error.value)
     assert message.startswith(
-        "the prototype does not survive pruning: breaks the network: shape '[-1, 128]' is invalid"
+        "the prototype does not survive pruning: it breaks the network: shape '[-1, 128]' is invalid"
     )
     assert message.endswith("look for sizes written as numbers in forward() (use flatten(1) or x.shape), "
                             "or freeze the module that holds them with --freeze")  # fmt: skip
@@ -102,3 +103,25 @@ def test_a_block_that_is_none_stays_and_the_others_can_still_be_dropped():
     assert trial.groups == space.groups
     assert trial.whole.keys() - space.whole.keys() == {"first.branch"}
     assert trial.whole["first.branch"].startswith("dropping it breaks the network: block first.branch is not in this ")
+
+
+class Sometimes(nn.Module):
+    """Convolves what is positive in the mean and passes on the rest, so its cost depends on what it is fed."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x) if x.mean() > 0 else x
+
+
+def test_what_an_untraced_module_spends_from_case_to_case_is_no_fault_of_the_pruning():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), Sometimes(), *head(8))
+    counts = {count(module, image).macs for image in torch.randn(20, 1, 1, 8, 8)}
+    assert len(counts) == 2
+    for image in torch.randn(6, 1, 1, 8, 8):
+        space = trace(module, image)
+        assert trial_surgery(space) is space
+        assert [group.name for group in space.groups] == ["0"]
