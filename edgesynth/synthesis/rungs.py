@@ -6,8 +6,6 @@ Pure arithmetic over records: nothing here needs torch.
 import math
 from collections.abc import Sequence
 
-from scipy.stats import spearmanr
-
 from edgesynth.records import Interval, Network, Rung
 
 __all__ = ["LEAST_NETWORKS", "RUNGS", "compared", "rank_correlation", "rungs", "why_unknown"]
@@ -44,6 +42,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[floa
     """
     if len(one) < LEAST_NETWORKS or len(set(one)) < 2 or len(set(other)) < 2:
         return None
+    # More than a second to import, and every table on the terminal comes by here.
+    from scipy.stats import spearmanr
+
     rho = float(spearmanr(one, other).statistic)
     if abs(rho) > 1 - 1e-12:
         return math.copysign(1.0, rho), None
