@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
 from benchmarks.classification.material import Material, Stopwatch
 from edgesynth.synthesis.storage import write_json
-from edgesynth.synthesis.training import BATCH, seed_of
+from edgesynth.synthesis.training import BATCH, EVALUATION_BATCH, seed_of
 
 __all__ = ["fastnas"]
 
@@ -58,6 +58,15 @@ def fastnas(material: Material, budget: int) -> Compressed:
     return Compressed(best[1], watch.cpu_s, details={"answers": answers})
 
 
+@torch.no_grad()
+def _score(network: nn.Module, material: Material) -> float:
+    """Accuracy on the scoring images."""
+    # Each call of eval() has modelopt measure batch norm anew on its calibration images: needed once, and costly.
+    network.eval()
+    parts = torch.split(material.scoring.images, EVALUATION_BATCH)
+    return material.task.evaluate(torch.cat([network(part) for part in parts]), material.scoring.targets)
+
+
 def _ask(material: Material, flops: float, checkpoint: Path, settings: Any) -> nn.Module | None:
     """FastNAS's answer as a plain network of the prototype's kind; None where it says that there is none so small."""
     # modelopt draws from torch's global generator.
@@ -75,7 +84,7 @@ def _ask(material: Material, flops: float, checkpoint: Path, settings: Any) -> n
             dummy_input=material.example,
             config={
                 "data_loader": DataLoader(TensorDataset(images, targets), batch_size=BATCH),
-                "score_func": lambda network: material.accuracy(network, material.scoring),
+                "score_func": lambda network: _score(network, material),
                 "checkpoint": str(checkpoint),
                 "max_iter_data_loader": settings["calibration_batches"],
                 "verbose": False,
