@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["LEAST_METRIC", "netscore", "netscore_terms"]
+__all__ = ["LEAST_METRIC", "PERFORMANCES", "netscore", "netscore_terms", "performance", "performance_terms"]
 
 LEAST_METRIC = 0.01
 """Records hold U of at least this metric: a network that is never right would have one of -inf."""
+
+PERFORMANCES = ("netscore", "metric")
+"""What U may be: NetScore, or the task's metric alone, in percent, where sizes are left to the requirements."""
 
 Number = TypeVar("Number", float, Any)
 
@@ -26,3 +29,22 @@ def netscore(accuracy: float, params: float, macs: float) -> float:
 def netscore_terms(percent: Number, millions: Number, billions: Number, log10: Callable[[Number], Number]) -> Number:
     """The same formula over anything that has a base-10 logarithm and arithmetic, so that it has gradients too."""
     return 40 * log10(percent) - 10 * log10(millions) - 10 * log10(billions)
+
+
+def performance(name: str, metric: float, params: float, macs: float) -> float:
+    """U of a network by the name of the function, never -inf: a metric of 0 counts as LEAST_METRIC.
+
+    Raises ValueError for a name that is not among PERFORMANCES.
+    """
+    return float(performance_terms(name, max(metric, LEAST_METRIC), params, macs, math.log10))
+
+
+def performance_terms(
+    name: str, metric: Number, params: Number, macs: Number, log10: Callable[[Number], Number]
+) -> Number:
+    """The same over anything that has a base-10 logarithm and arithmetic; `metric` is a share above 0."""
+    if name == "netscore":
+        return netscore_terms(100 * metric, params / 1e6, macs / 1e9, log10)
+    if name == "metric":
+        return 100 * metric
+    raise ValueError(f"unknown performance {name!r}, known are {', '.join(PERFORMANCES)}")

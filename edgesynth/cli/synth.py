@@ -1,7 +1,7 @@
 """`edgesynth synth`: learn a generator under requirements; generate, train, export and measure FermiNets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,10 @@ def synth(
     cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of learning at most.  [default: 12]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train a network for.  [default: 8]")] = None,
     train_images: Annotated[int | None, typer.Option(min=1, help="Train on so many images only.")] = None,
+    performance: Annotated[
+        Literal["netscore", "metric"] | None,
+        typer.Option(help="What to maximise under the requirements.  [default: netscore]"),
+    ] = None,
     freeze: Annotated[Names, typer.Option(help="A module of the prototype to keep as it is; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/PROTOTYPE-DATA]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -48,6 +52,7 @@ def synth(
         "cycles": cycles,
         "epochs": epochs,
         "train_images": train_images,
+        "performance": performance,
         "frozen": tuple(freeze) if freeze else None,
     }
     given = {name: value for name, value in given.items() if value is not None}

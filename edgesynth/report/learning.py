@@ -14,6 +14,8 @@ __all__ = ["learning_charts", "performance_name"]
 
 def performance_name(results: Results) -> str:
     """U as people write it."""
+    if results.performance == "metric":
+        return f"{results.data.metric} in percent"
     return "NetScore" if results.performance == "netscore" else results.performance
 
 

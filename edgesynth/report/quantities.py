@@ -130,6 +130,7 @@ def best(results: Results) -> Network | None:
     """
     pool = [network for network in results.networks if network.satisfied] or list(results.networks)
     quantity, _, target = results.performance.partition("@")
+    quantity = results.data.metric if quantity == "metric" else quantity
 
     def performance(network: Network) -> float:
         value = value_of(network, quantity, target or None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.records import Genome
+from edgesynth.space.resolution import Resolution, resized
 from edgesynth.space.trace import Space, dependency_graph
 
 __all__ = ["CostModel", "Costs", "count", "layer_positions"]
@@ -63,12 +64,12 @@ def layer_positions(module: nn.Module, example: Tensor) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class CostModel:
-    """Parameters and MACs of any genome of a space, differentiable in widths and kept blocks.
+    """Parameters and MACs of any genome of a space, differentiable in widths, kept blocks and input resolution.
 
     Over L tensors with weights: `rows` and `columns` (L, M + 1) give the size of a tensor's first and second
     dimension as an affine function of the M group widths (last column: the constant part); `rest` (L,) the size of
-    all further dimensions; `positions` (L,) how often the tensor is applied per image (0: parameters only);
-    `membership` (L, B) which droppable blocks the tensor lives in.
+    all further dimensions; `positions` (R, L) how often the tensor is applied per image at each of the `resolutions`
+    (0: parameters only); `membership` (L, B) which droppable blocks the tensor lives in.
     """
 
     rows: Tensor
@@ -76,28 +77,31 @@ class CostModel:
     rest: Tensor
     positions: Tensor
     membership: Tensor
+    resolutions: tuple[Resolution, ...]
 
-    def __call__(self, widths: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """(params, MACs), each of shape (…,), for widths (…, M) in channels and kept blocks (…, B) in [0, 1]."""
+    def __call__(self, widths: Tensor, kept: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
+        """(params, MACs), each of shape (…,), for widths (…, M) in channels, kept blocks (…, B) in [0, 1], and the
+        share (…, R) of each resolution, one of them 1 in a whole genome."""
         ones = torch.ones_like(widths[..., :1])
         sizes = torch.cat([widths, ones], dim=-1)
         elements = (sizes @ self.rows.T) * (sizes @ self.columns.T) * self.rest
         alive = torch.where(self.membership > 0, kept[..., None, :], torch.ones_like(self.membership)).prod(dim=-1)
         elements = elements * alive
-        return elements.sum(dim=-1), (elements * self.positions).sum(dim=-1)
+        return elements.sum(dim=-1), (elements * (resolution @ self.positions)).sum(dim=-1)
 
     def of(self, genome: Genome) -> Costs:
         """The counts of a whole genome."""
         widths = torch.tensor(list(genome.widths.values()), dtype=torch.float64)
         kept = torch.tensor(list(genome.blocks.values()), dtype=torch.float64)
-        params, macs = self(widths, kept)
+        chosen = torch.tensor([float(r == (genome.resolution or self.resolutions[0])) for r in self.resolutions])
+        params, macs = self(widths, kept, chosen.double())
         return Costs(round(params.item()), round(macs.item()))
 
     @classmethod
     def from_space(cls, space: Space) -> "CostModel":
         """Read the dependence of every tensor on every group off torch-pruning's graph."""
         module = space.module
-        positions = layer_positions(module, space.example)
+        positions = [layer_positions(module, resized(space.example, size)) for size in space.resolutions]
         shares = _Shares(space)
         rows, columns, rest, applied, membership = [], [], [], [], []
         for owner, parameter in module.named_parameters():
@@ -113,14 +117,15 @@ class CostModel:
                 rows.append(shares.affine(layer_name, first, first_size))
                 columns.append(shares.affine(layer_name, second, second_size))
             rest.append(parameter.numel() / first_size / second_size)
-            applied.append(float(positions.get(layer_name, 0)) if attribute == "weight" else 0.0)
+            applied.append([float(at.get(layer_name, 0)) if attribute == "weight" else 0.0 for at in positions])
             membership.append([float(layer_name in block.layers) for block in space.blocks])
         return cls(
             rows=torch.tensor(rows, dtype=torch.float64),
             columns=torch.tensor(columns, dtype=torch.float64),
             rest=torch.tensor(rest, dtype=torch.float64),
-            positions=torch.tensor(applied, dtype=torch.float64),
+            positions=torch.tensor(applied, dtype=torch.float64).T,
             membership=torch.tensor(membership, dtype=torch.float64).reshape(len(rows), len(space.blocks)),
+            resolutions=space.resolutions,
         )
 
 

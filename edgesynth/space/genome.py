@@ -35,7 +35,7 @@ def canonical(
     resolution: tuple[int, int] | None = None,
 ) -> Genome:
     """One genome for one network: a group that lives wholly inside dropped blocks keeps 0 channels, and a block
-    inside a dropped one is dropped too."""
+    inside a dropped one is dropped too. `resolution` is None where the input keeps its size."""
     gone = {layer for block in blocks if not kept[block.name] for layer in block.layers}
     alive = {g.name: 0 if gone.issuperset(g.layers) else int(widths[g.name]) for g in groups}
     kept_blocks = {b.name: not gone.issuperset(b.layers) for b in blocks}

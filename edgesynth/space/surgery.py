@@ -12,6 +12,7 @@ from edgesynth.errors import PrototypeError
 from edgesynth.records import Genome, GroupInfo
 from edgesynth.space.blocks import drop_block
 from edgesynth.space.genome import canonical
+from edgesynth.space.resolution import insert_resize
 from edgesynth.space.trace import Space, dependency_graph
 
 __all__ = ["IndexMap", "Ranking", "identity_ranking", "kept_channels", "materialise", "source_indices", "trial_surgery"]
@@ -97,4 +98,6 @@ def _prune(space: Space, module: fx.GraphModule, genome: Genome, ranking: Rankin
     for block in space.blocks:
         if not genome.blocks[block.name]:
             drop_block(module, block)
+    if genome.resolution is not None and genome.resolution != space.resolutions[0]:
+        insert_resize(module, genome.resolution)
     module.eval()

@@ -16,6 +16,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from edgesynth.errors import PrototypeError
 from edgesynth.records import BlockInfo, GroupInfo
 from edgesynth.space.blocks import find_blocks
+from edgesynth.space.resolution import Resolution, possible_resolutions
 
 __all__ = ["Space", "dependency_graph", "trace"]
 
@@ -26,6 +27,7 @@ class Space:
 
     `module` is a copy of the prototype as a traced graph, in eval mode, on the CPU.
     A group is named after the layer that it is pruned from, the first in forward order. `frozen` modules stay whole.
+    `resolutions` are the heights and widths that a network may resize its input to, the prototype's own first.
     """
 
     module: fx.GraphModule
@@ -33,6 +35,7 @@ class Space:
     groups: tuple[GroupInfo, ...]
     blocks: tuple[BlockInfo, ...]
     frozen: tuple[str, ...]
+    resolutions: tuple[Resolution, ...]
 
 
 def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -> Space:
@@ -59,7 +62,7 @@ def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -
     groups = _find_groups(module, example, frozen)
     inside_frozen = tuple(f"{name}." for name in frozen)
     blocks = [b for b in find_blocks(module) if not any(_is_in(x, frozen, inside_frozen) for x in b.layers)]
-    return Space(module, example, tuple(groups), tuple(blocks), frozen)
+    return Space(module, example, tuple(groups), tuple(blocks), frozen, possible_resolutions(module, example))
 
 
 def dependency_graph(module: nn.Module, example: Tensor) -> Any:

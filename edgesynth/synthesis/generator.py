@@ -1,111 +1,232 @@
-"""The generator G(s; θ_G): from a seed to a genome, differentiable in θ_G."""
+"""The generator G(s, r; θ_G): from a seed and the bounds that are asked for to a genome, differentiable in θ_G."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edgesynth.records import BlockInfo, Genome, GroupInfo
+from edgesynth.space.cost import CostModel
 from edgesynth.space.genome import allowed_widths, canonical, width_step
+from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.training import seed_of
 
-__all__ = ["Draft", "Generator", "latents"]
+__all__ = ["Code", "Draft", "Generator", "Latents", "latents"]
 
 LATENT = 16
 HIDDEN = 64
+LOWEST_SHIFT = -16.0
+"""A shift of all width logits by this makes every width the least there is."""
+HALVINGS = 14
+MOST_CERTAIN = 2.5
+"""Bound of the logits of choices: each stays open to about one seed in twelve, or all seeds would end in one network,
+from where no gradient leads away."""
+UNBOUNDED = -50.0
+"""Logarithm of size over bound where there is no bound."""
+
+
+class Code(NamedTuple):
+    """Genomes as numbers: widths as shares of the prototype's (N, M), kept blocks (N, B), and a one at the resolution
+    (N, R)."""
+
+    fractions: Tensor
+    kept: Tensor
+    resolution: Tensor
 
 
 @dataclass(frozen=True)
 class Draft:
     """A batch of genomes as the generator sees them, with gradients.
 
-    `widths` (N, M) in channels and `kept` (N, B) in {0, 1} hold the rounded values; their gradients are those of the
-    values before rounding (straight-through), which `exact` (N, M + B) holds as shares. `channels` (M,) turns widths
-    into fractions.
+    `widths` (N, M) in channels, `kept` (N, B) and `resolution` (N, R) in {0, 1} hold the rounded values; their
+    gradients are those of the values before rounding (straight-through), which `exact` (N, M + B + R) holds as shares.
+    `channels` (M,) turns widths into fractions.
     """
 
     widths: Tensor
     kept: Tensor
+    resolution: Tensor
     exact: Tensor
     channels: Tensor
 
     @property
-    def fractions(self) -> Tensor:
-        """Widths as shares of the prototype's, in (0, 1]."""
-        return self.widths / self.channels
+    def code(self) -> Code:
+        """The rounded values as shares."""
+        return Code(self.widths / self.channels, self.kept, self.resolution)
 
 
-def latents(seeds: Sequence[int], blocks: int) -> tuple[Tensor, Tensor]:
-    """The random part of each seed: z (N, LATENT) normal, and logistic noise (N, B) for keeping blocks."""
-    normal, logistic = [], []
+class Latents(NamedTuple):
+    """The random part of each seed: z (N, LATENT) normal, logistic noise (N, B) for keeping blocks, Gumbel noise (N, R)
+    for choosing a resolution."""
+
+    normal: Tensor
+    logistic: Tensor
+    gumbel: Tensor
+
+
+def latents(seeds: Sequence[int], blocks: int, resolutions: int) -> Latents:
+    """The same seed always gives the same numbers, whatever the others are."""
+    rows = []
     for seed in seeds:
         random = torch.Generator().manual_seed(seed_of(seed))
-        normal.append(torch.randn(LATENT, generator=random))
+        normal = torch.randn(LATENT, generator=random)
         uniform = torch.rand(blocks, generator=random).clamp(1e-6, 1 - 1e-6)
-        logistic.append(torch.log(uniform) - torch.log1p(-uniform))
-    return torch.stack(normal), torch.stack(logistic)
+        choice = torch.rand(resolutions, generator=random).clamp(1e-6, 1 - 1e-6)
+        rows.append((normal, torch.log(uniform) - torch.log1p(-uniform), -torch.log(-torch.log(choice))))
+    normals, logistics, gumbels = zip(*rows, strict=True)
+    return Latents(torch.stack(normals), torch.stack(logistics), torch.stack(gumbels))
 
 
 class Generator(nn.Module):
-    """A multilayer perceptron from z to one logit per channel group and one per droppable block.
+    """A multilayer perceptron from z and the bounds to one logit per channel group, per block and per resolution.
 
     Width: the share σ(logit) of the way from the least width to the full one, rounded to an allowed width.
     Block: kept where its logit plus the seed's logistic noise is positive, i.e. with probability σ(logit) over seeds
-    (binary concrete, arXiv 1611.00712, made hard by a straight-through estimator).
+    (binary concrete, arXiv 1611.00712, made hard by a straight-through estimator). Resolution: the greatest of logit
+    plus Gumbel noise, straight-through as well (arXiv 1611.01144).
+    Sizes need no learning: where MACs or parameters exceed their bounds, all width logits of the draft are shifted down
+    until they fit, and gradients follow that shift, so what is learned is how to spend a budget, not to keep it.
     """
 
-    def __init__(self, groups: Sequence[GroupInfo], blocks: Sequence[BlockInfo], seed: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[GroupInfo],
+        blocks: Sequence[BlockInfo],
+        costs: CostModel,
+        conditions: Conditions,
+        seed: int,
+    ) -> None:
         super().__init__()
         self._groups, self._blocks = tuple(groups), tuple(blocks)
+        self._costs, self.conditions = costs, conditions
         random = torch.Generator().manual_seed(seed_of(seed))
-        first, second = _linear(LATENT, HIDDEN), _linear(HIDDEN, HIDDEN)
+        first, second = _linear(LATENT + 2 * len(conditions.columns), HIDDEN), _linear(HIDDEN, HIDDEN)
         self.body = nn.Sequential(first, nn.Tanh(), second, nn.Tanh())
         self.widths = _linear(HIDDEN, len(groups))
         self.keeps = _linear(HIDDEN, len(blocks))
-        for layer in (first, second, self.widths, self.keeps):
+        self.resolutions = _linear(HIDDEN, len(costs.resolutions))
+        for layer in (first, second, self.widths, self.keeps, self.resolutions):
             nn.init.normal_(layer.weight, std=1.5 / layer.in_features**0.5, generator=random)
             nn.init.zeros_(layer.bias)
-        # Most blocks stay at first: a network without depth teaches little.
+        # Most blocks and the full resolution stay at first: a network that has lost both teaches little.
         nn.init.constant_(self.keeps.bias, 1.0)
+        with torch.no_grad():
+            self.resolutions.bias[0] = 1.0
         self.channels = torch.tensor([float(g.channels) for g in groups])
         self._least = torch.tensor([float(allowed_widths(g.channels)[0]) for g in groups])
         self._step = torch.tensor([float(width_step(g.channels)) for g in groups])
 
-    def forward(self, normal: Tensor, logistic: Tensor, shift: Tensor | float = 0.0) -> Draft:
-        """Genomes for latents z (N, LATENT) and block noise (N, B); `shift` is added to every width logit."""
-        hidden = self.body(normal)
-        share = torch.sigmoid(self.widths(hidden) + shift)
-        exact = self._least + (self.channels - self._least) * share
-        rounded = torch.minimum((exact / self._step).round() * self._step, self.channels)
-        # The full width is allowed even where it is no multiple of the step.
-        rounded = torch.where(exact > self.channels - self._step / 2, self.channels, rounded)
-        probability = torch.sigmoid(self.keeps(hidden) + logistic)
-        hard = (probability > 0.5).float()
+    def latents(self, seeds: Sequence[int]) -> Latents:
+        """Those of the seeds, for this space."""
+        return latents(seeds, len(self._blocks), len(self._costs.resolutions))
+
+    def forward(self, noise: Latents, bounds: Tensor, shift: Tensor | float = 0.0) -> Draft:
+        """Genomes for latents and bounds (N, K; NaN: none); `shift` is added to the width logits."""
+        hidden = self.body(torch.cat([noise.normal, self.conditions.encode(bounds)], dim=1))
+        probability = torch.sigmoid(_bounded(self.keeps(hidden)) + noise.logistic)
+        kept = _straight_through(probability, (probability > 0.5).float())
+        choice = torch.softmax(_bounded(self.resolutions(hidden)) + noise.gumbel, dim=1)
+        best = torch.nn.functional.one_hot(choice.argmax(dim=1), choice.shape[1]).float()
+        resolution = _straight_through(choice, best)
+        logits = self.widths(hidden) + shift
+        logits = logits + self._fitting_shift(logits, kept, resolution, bounds)
+        exact = self._exact(logits)
         return Draft(
-            widths=exact + (rounded - exact).detach(),
-            kept=probability + (hard - probability).detach(),
-            exact=torch.cat([exact / self.channels, probability], dim=1),
+            widths=self._rounded(exact),
+            kept=kept,
+            resolution=resolution,
+            exact=torch.cat([exact / self.channels, probability, choice], dim=1),
             channels=self.channels,
         )
 
     def genomes(self, draft: Draft) -> list[Genome]:
         """The drafts as canonical genomes."""
+        sizes = [None, *self._costs.resolutions[1:]]
+        rows = zip(draft.widths.tolist(), draft.kept.tolist(), draft.resolution.argmax(dim=1).tolist(), strict=True)
         return [
             canonical(
                 {g.name: round(w) for g, w in zip(self._groups, widths, strict=True)},
                 {b.name: k > 0.5 for b, k in zip(self._blocks, kept, strict=True)},
                 self._groups,
                 self._blocks,
+                sizes[choice],
             )
-            for widths, kept in zip(draft.widths.tolist(), draft.kept.tolist(), strict=True)
+            for widths, kept, choice in rows
         ]
 
     @torch.no_grad()
-    def generate(self, seeds: Sequence[int]) -> list[Genome]:
-        """G(s) for each seed: the same seed and θ_G always give the same genome."""
-        return self.genomes(self(*latents(seeds, len(self._blocks))))
+    def generate(self, seeds: Sequence[int], demand: Demand | None = None) -> list[Genome]:
+        """G(s, r) for each seed: the same seed, demand and θ_G always give the same genome.
+
+        Without a demand, r are the requirements that the generator was learned for.
+        """
+        asked = self.conditions.asked if demand is None else demand
+        return self.genomes(self(self.latents(seeds), self.conditions.bounds([asked] * len(seeds))))
+
+    def _exact(self, logits: Tensor) -> Tensor:
+        return self._least + (self.channels - self._least) * torch.sigmoid(logits)
+
+    def _rounded(self, exact: Tensor) -> Tensor:
+        rounded = torch.minimum((exact / self._step).round() * self._step, self.channels)
+        # The full width is allowed even where it is no multiple of the step.
+        rounded = torch.where(exact > self.channels - self._step / 2, self.channels, rounded)
+        return _straight_through(exact, rounded)
+
+    def _fitting_shift(self, logits: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
+        """(N, 1) at most 0: by how much all width logits of a draft must fall for its sizes to fit their bounds.
+
+        Found by halving; its gradient is that of the implicit function excess(logits + shift, kept, resolution) = 0.
+        A draft that does not fit even at its least widths is left there, without a gradient.
+        """
+
+        def excess(shift: Tensor) -> Tensor:
+            return self._excess(self._rounded(self._exact(logits + shift)), kept, resolution, bounds)
+
+        with torch.no_grad():
+            high = torch.zeros_like(logits[:, :1])
+            over = excess(high) > 0
+            low = torch.full_like(high, LOWEST_SHIFT)
+            hopeless = excess(low) > 0
+            if not over.any():
+                return high
+            for _ in range(HALVINGS):
+                middle = (low + high) / 2
+                fits = (excess(middle) <= 0)[:, None]
+                low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+            shift = torch.where(over[:, None], low, torch.zeros_like(low))
+        if not torch.is_grad_enabled():
+            return shift
+        at = shift.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(excess(at).sum(), at, retain_graph=True)
+        value = excess(shift)[:, None]
+        moves = (over & ~hopeless)[:, None] & (slope > 1e-3)
+        correction = ((value - value.detach()) / slope.clamp_min(1e-3)).float()
+        return shift - torch.where(moves, correction, torch.zeros_like(correction))
+
+    def _excess(self, widths: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
+        """(N,) the logarithm of the worst ratio of a size to its bound; at most 0 where all fit or none is asked."""
+        params, macs = self._costs(widths.double(), kept.double(), resolution.double())
+        worst = torch.full_like(macs, UNBOUNDED)
+        for name, size in (("macs<=", macs), ("params<=", params)):
+            bound = bounds[:, self.conditions.columns.index(name)].double()
+            # As much slack as a verdict gives (Requirement.violation): bounds such as prototype/4 are rarely whole.
+            ratio = torch.log(size) - torch.log(bound.nan_to_num(1.0).clamp_min(1.0)) - 1e-9
+            worst = torch.maximum(worst, torch.where(bound.isnan(), torch.full_like(ratio, UNBOUNDED), ratio))
+        return worst
+
+
+def _bounded(logits: Tensor) -> Tensor:
+    """Logits within ±MOST_CERTAIN."""
+    return MOST_CERTAIN * torch.tanh(logits / MOST_CERTAIN)
+
+
+def _straight_through(soft: Tensor, hard: Tensor) -> Tensor:
+    """The value of `hard` with the gradient of `soft`."""
+    # In this order the second term is exactly 0.
+    return hard.detach() + (soft - soft.detach())
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -4,10 +4,12 @@ Its model of each quantity that cannot be computed (the metric; latency or energ
 monotone additive models: no width can grow and make the prediction of the metric fall. Features of a genome are, per
 group, the share of channels kept on three scales (linear, logarithmic, inverse: thin layers hurt more per channel than
 wide ones) and the share of the *response* kept: the Taylor scores of the kept channels over those of all, as measured
-on the networks probed so far; and per droppable block whether it stays, weighed by the change that it was seen to make
-to the residual stream. With a few hundred scores at most, such a model ranks better than a neural network does.
+on the networks probed so far; per droppable block whether it stays, weighed by the change that it was seen to make
+to the residual stream; per resolution whether the network has at least that one; and the logarithms of MACs and
+parameters, since what a channel is worth depends on all the others. With a few hundred scores at most, such a model ranks better than a neural network does.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +19,9 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from edgesynth.records import BlockInfo, Genome, GroupInfo
+from edgesynth.space.cost import CostModel
 from edgesynth.space.surgery import Ranking, kept_channels
+from edgesynth.synthesis.generator import Code
 from edgesynth.synthesis.probe import Responses
 from edgesynth.synthesis.training import seed_of
 
@@ -26,10 +30,12 @@ __all__ = ["Evidence", "Inquisitor", "Prediction"]
 MEMBERS = 8
 RIDGE = 0.1
 """Weight of the squared coefficients beside the mean squared error of standardised values."""
-HALF_LIFE, LEAST_WEIGHT = 48, 0.05
+HALF_LIFE, LEAST_WEIGHT = 96, 0.1
 """Later networks are nearer to where the generator is: every so many scores, an earlier one counts half."""
 LEAST_SHARE, THIN = 1 / 64, 1 / 8
 """Shares below these look alike on the logarithmic and on the inverse scale."""
+LEAST_SIZE = 1 / 256
+"""Likewise MACs and parameters below this share of the prototype's."""
 SMOOTHING = 0.9
 """Weight of what was known of a channel before, when one more network with that channel is probed."""
 
@@ -85,43 +91,64 @@ class Prediction:
 class Inquisitor:
     """Models of every learned quantity, by name, over the genomes of one space."""
 
-    def __init__(self, groups: Sequence[GroupInfo], blocks: Sequence[BlockInfo], evidence: Evidence, seed: int) -> None:
-        self._groups, self._blocks, self.evidence, self._seed = tuple(groups), tuple(blocks), evidence, seed
+    def __init__(
+        self,
+        groups: Sequence[GroupInfo],
+        blocks: Sequence[BlockInfo],
+        costs: CostModel,
+        evidence: Evidence,
+        seed: int,
+    ) -> None:
+        self._groups, self._blocks, self._costs = tuple(groups), tuple(blocks), costs
+        self.evidence, self._seed = evidence, seed
         self._models: dict[str, _Ensemble] = {}
         homes = [[float(set(b.layers).issuperset(g.layers)) for b in blocks] for g in groups]
         self._homes = torch.tensor(homes).reshape(len(groups), len(blocks))
+        self._channels = torch.tensor([float(g.channels) for g in groups])
+        self._full = self._sizes(self.whole)
 
-    def features(self, fractions: Tensor, kept: Tensor) -> Tensor:
-        """(N, 4M + B), each at least 0 and growing with the genome, from width fractions (N, M), kept blocks (N, B)."""
+    @property
+    def whole(self) -> Code:
+        """The prototype itself, as a batch of one."""
+        groups, blocks = torch.ones(1, len(self._groups)), torch.ones(1, len(self._blocks))
+        return Code(groups, blocks, torch.eye(len(self._costs.resolutions))[:1])
+
+    def features(self, code: Code) -> Tensor:
+        """(N, 4M + B + R + 1), each growing with the genome."""
+        fractions, kept, resolution = code
         # A group that lives in a dropped block is not there, whatever its width.
         alive = torch.where(self._homes > 0, kept[:, None, :], torch.ones_like(self._homes)).prod(dim=2)
         share = fractions.clamp_min(LEAST_SHARE)
-        logarithmic = 1 - torch.log(share) / torch.log(torch.tensor(LEAST_SHARE))
+        logarithmic = 1 - torch.log(share) / math.log(LEAST_SHARE)
         inverse = 1 - (1 / fractions.clamp_min(THIN) - 1) / (1 / THIN - 1)
         retained = self.evidence.retained(fractions)
         scales = [scale * alive for scale in (fractions, logarithmic, inverse, retained)]
-        return torch.cat([*scales, kept * self.evidence.block_weights()], dim=1)
+        # Resolutions fall, so their running sums say "at least this one"; the last is always 1.
+        at_least = resolution.cumsum(dim=1)[:, :-1]
+        sizes = (self._sizes(code) - self._full) / -math.log(LEAST_SIZE)
+        return torch.cat([*scales, kept * self.evidence.block_weights(), at_least, 1 + sizes.clamp_min(-1)], dim=1)
 
-    def encode(self, genomes: Sequence[Genome]) -> tuple[Tensor, Tensor]:
-        """(fractions, kept) of whole genomes."""
-        channels = torch.tensor([float(g.channels) for g in self._groups])
+    def encode(self, genomes: Sequence[Genome]) -> Code:
+        """Whole genomes as numbers."""
         widths = torch.tensor([[float(x.widths[g.name]) for g in self._groups] for x in genomes])
         kept = torch.tensor([[float(x.blocks[b.name]) for b in self._blocks] for x in genomes])
-        return widths / channels, kept.reshape(len(genomes), len(self._blocks))
+        sizes = self._costs.resolutions
+        choice = torch.tensor([[float(size == (x.resolution or sizes[0])) for size in sizes] for x in genomes])
+        return Code(widths / self._channels, kept.reshape(len(genomes), len(self._blocks)), choice)
 
     def learn(self, name: str, genomes: Sequence[Genome], values: Tensor, sense: int) -> None:
         """Update θ_I on everything known of one quantity: `values` (N,) on any real scale.
 
         `sense` is +1 for a quantity that grows with the network (metric, latency), -1 for one that falls.
         """
-        features = self.features(*self.encode(genomes)).detach()
+        features = self.features(self.encode(genomes)).detach()
         # Each fit has its own draw, a function of what is known, so that a resumed run draws the same.
         random = torch.Generator().manual_seed(seed_of(self._seed, len(values)))
         self._models[name] = _fit(features, values, sense, random)
 
-    def predict(self, name: str, fractions: Tensor, kept: Tensor) -> Prediction:
+    def predict(self, name: str, code: Code) -> Prediction:
         """What θ_I expects, with gradients in the genome."""
-        return self._models[name](self.features(fractions, kept))
+        return self._models[name](self.features(code))
 
     @property
     def knows(self) -> frozenset[str]:
@@ -143,6 +170,12 @@ class Inquisitor:
             self.evidence.changes[block.name] = float(tensors[f"change.{block.name}"])
         names = [key.removeprefix("weights.") for key in tensors if key.startswith("weights.")]
         self._models = {name: _Ensemble(tensors[f"weights.{name}"], tensors[f"residual.{name}"]) for name in names}
+
+    def _sizes(self, code: Code) -> Tensor:
+        """(N, 2) logarithms of parameters and MACs."""
+        widths = (code.fractions * self._channels).double()
+        sizes = self._costs(widths, code.kept.double(), code.resolution.double())
+        return torch.log(torch.stack(sizes, dim=1).clamp_min(1.0)).float()
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,18 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from edgesynth.performance import LEAST_METRIC, netscore
+from edgesynth.performance import performance
 from edgesynth.records import Cycle, Genome
 from edgesynth.requirements import METRICS
 from edgesynth.space.genome import digest
-from edgesynth.synthesis.generator import Draft, Generator, latents
+from edgesynth.synthesis.conditions import Demand
+from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.objective import METRIC, Objective, finished_metric
 from edgesynth.synthesis.scoring import Score
 from edgesynth.synthesis.training import seed_of
 
-__all__ = ["Learner", "ScoreMany", "spread_genomes"]
+__all__ = ["Learner", "ScoreMany", "spread_genomes", "values_of"]
 
 SEEDS_A_CYCLE = 12
 EXPLORERS_A_CYCLE = 4
@@ -26,8 +27,10 @@ EXPLORATION = 0.7
 """Standard deviation of the noise on an explorer's width logits."""
 WARM_START = 24
 """Genomes of the untrained generator, spread over sizes, that the inquisitor's first fit has to hold on to."""
+WIDE = 2.0
+"""Added to width logits where networks should fill their budgets."""
 STEPS_A_CYCLE = 100
-SEEDS_A_STEP = 64
+DEMANDS_A_STEP, SEEDS_A_DEMAND = 8, 8
 LEARNING_RATE = 3e-3
 
 ScoreMany = Callable[[Sequence[Genome]], list[Score]]
@@ -44,7 +47,6 @@ class Learner:
     inquisitor: Inquisitor
     objective: Objective
     seed: int
-    blocks: int
 
     def __post_init__(self) -> None:
         self._adam = torch.optim.Adam(self.generator.parameters(), lr=LEARNING_RATE)
@@ -61,10 +63,11 @@ class Learner:
         The figures are those of the generator as it was at the start of the cycle, so cycle 0 shows the untrained one.
         """
         seeds = [_learning_seed(self.seed, number, i) for i in range(SEEDS_A_CYCLE)]
-        genomes = self.generator.generate(seeds)
+        demands = self.generator.conditions.draw(seeds)
+        genomes = self._draft(seeds, demands)
         explorers = self._explore(number)
         if number == 0:
-            explorers += spread_genomes(self.generator, self.seed, WARM_START, self.blocks)
+            explorers += spread_genomes(self.generator, self.seed, WARM_START)
         predicted = self._predict(genomes)
         scores = score([*genomes, *explorers])
         for one in scores:
@@ -73,19 +76,21 @@ class Learner:
                 self._scores[one.digest] = one
         self._learn()
         self._step(number)
-        return self._summary(number, scores[: len(genomes)], predicted)
+        return self._summary(number, scores[: len(genomes)], demands, predicted)
 
-    def satisfied(self, score: Score) -> bool:
-        """1_r as far as it can be told from a score: the metric as it is expected after finishing."""
-        values = values_of(score, self._expected(score))
-        return all(
-            r.met(values.get(r.key), self.objective.prototype.get(r.key)) is True for r in self.objective.requirements
-        )
+    def satisfied(self, score: Score, demand: Demand | None = None) -> bool:
+        """1_r as far as it can be told from a score: the metric as it is expected after finishing.
+
+        Without a demand, that of the objective.
+        """
+        values, prototype = values_of(score, self._expected(score)), self.objective.prototype
+        asked = self.objective.demand if demand is None else demand
+        return all(r.met(values.get(r.key), prototype.get(r.key)) is True for r in asked)
 
     def shortfall(self, score: Score) -> float:
         """Sum of the relative violations; 0 for a network that meets everything that can be told."""
         values, total = values_of(score, self._expected(score)), 0.0
-        for r in self.objective.requirements:
+        for r in self.objective.demand:
             value, bound = values.get(r.key), r.bound(self.objective.prototype.get(r.key))
             if value is not None:
                 total += max(0.0, r.violation(value, self.objective.prototype.get(r.key))) / max(abs(bound), 1e-12)
@@ -93,7 +98,7 @@ class Learner:
 
     def expected_u(self, score: Score) -> float:
         """U with the metric as expected after finishing; never -inf, so that means of it mean something."""
-        return netscore(max(LEAST_METRIC, self._expected(score)), score.params, score.macs)
+        return performance(self.objective.performance, self._expected(score), score.params, score.macs)
 
     def state(self) -> dict[str, Tensor]:
         """θ_G, θ_I, the optimiser and the multipliers as tensors."""
@@ -122,20 +127,25 @@ class Learner:
         seeds = [_learning_seed(self.seed, number, SEEDS_A_CYCLE + i) for i in range(EXPLORERS_A_CYCLE)]
         random = torch.Generator().manual_seed(seeds[0])
         shift = EXPLORATION * torch.randn(EXPLORERS_A_CYCLE, self.generator.widths.out_features, generator=random)
+        return self._draft(seeds, self.generator.conditions.draw(seeds), shift)
+
+    def _draft(self, seeds: Sequence[int], demands: Sequence[Demand], shift: Tensor | float = 0.0) -> list[Genome]:
+        """A genome for each pair of seed and demand."""
         with torch.no_grad():
-            return self.generator.genomes(self.generator(*latents(seeds, self.blocks), shift=shift))
+            bounds = self.generator.conditions.bounds(demands)
+            return self.generator.genomes(self.generator(self.generator.latents(seeds), bounds, shift))
 
     def _predict(self, genomes: Sequence[Genome]) -> Tensor | None:
         if METRIC not in self.inquisitor.knows:
             return None
         with torch.no_grad():
-            return self.inquisitor.predict(METRIC, *self.inquisitor.encode(genomes)).mean
+            return self.inquisitor.predict(METRIC, self.inquisitor.encode(genomes)).mean
 
     def _learn(self) -> None:
         known = list(self._scores.values())
         logits = torch.tensor([_logit(s.metric) for s in known])
         self.inquisitor.learn(METRIC, [s.genome for s in known], logits, sense=1)
-        for requirement in self.objective.requirements:
+        for requirement in self.generator.conditions.asked:
             told = [s for s in known if (s.on_target.get(requirement.key) or 0) > 0]
             if len(told) >= 2:
                 values = torch.tensor([math.log(s.on_target[requirement.key] or 1) for s in told])
@@ -144,10 +154,13 @@ class Learner:
 
     def _step(self, number: int) -> None:
         """Δθ_G: gradient ascent through the inquisitor's model. No image is touched, so it costs next to nothing."""
+        conditions, count = self.generator.conditions, DEMANDS_A_STEP * SEEDS_A_DEMAND
         for step in range(STEPS_A_CYCLE):
-            seeds = [_learning_seed(self.seed, number, 1000 + step * SEEDS_A_STEP + i) for i in range(SEEDS_A_STEP)]
-            draft: Draft = self.generator(*latents(seeds, self.blocks))
-            gain, violated = self.objective.gain(draft, self.inquisitor)
+            seeds = [_learning_seed(self.seed, number, 1000 + step * count + i) for i in range(count)]
+            demands = conditions.draw(seeds[::SEEDS_A_DEMAND])
+            bounds = conditions.bounds(demands).repeat_interleave(SEEDS_A_DEMAND, dim=0)
+            draft = self.generator(self.generator.latents(seeds), bounds)
+            gain, violated = self.objective.gain(draft, bounds, DEMANDS_A_STEP, self.inquisitor)
             self._adam.zero_grad(set_to_none=True)
             (-gain).backward()  # type: ignore[no-untyped-call]
             self._adam.step()
@@ -157,8 +170,10 @@ class Learner:
         o = self.objective
         return float(finished_metric(torch.tensor(score.metric), o.prototype_scored, o.prototype_finished, o.transfer))
 
-    def _summary(self, number: int, scores: Sequence[Score], predicted: Tensor | None) -> Cycle:
-        us = [netscore(max(LEAST_METRIC, score.metric), score.params, score.macs) for score in scores]
+    def _summary(
+        self, number: int, scores: Sequence[Score], demands: Sequence[Demand], predicted: Tensor | None
+    ) -> Cycle:
+        us = [performance(self.objective.performance, s.metric, s.params, s.macs) for s in scores]
         metrics = [score.metric for score in scores]
         rank = None
         if predicted is not None and len(set(metrics)) > 2:
@@ -168,7 +183,7 @@ class Learner:
             cycle=number,
             mean_u=sum(us) / len(us),
             best_u=max(us),
-            satisfied_share=sum(map(self.satisfied, scores)) / len(scores),
+            satisfied_share=sum(map(self.satisfied, scores, demands)) / len(scores),
             mean_macs=sum(score.macs for score in scores) / len(scores),
             mean_score=sum(metrics) / len(metrics),
             rank_correlation=rank,
@@ -180,13 +195,17 @@ def values_of(score: Score, metric: float) -> dict[str, float | None]:
     return dict.fromkeys(METRICS, metric) | {"macs": score.macs, "params": score.params} | score.on_target
 
 
-def spread_genomes(generator: Generator, seed: int, number: int, blocks: int) -> list[Genome]:
-    """Different genomes of a generator, spread evenly from small to large by a shift of all its width logits."""
+def spread_genomes(generator: Generator, seed: int, number: int) -> list[Genome]:
+    """Different genomes of a generator, under budgets of MACs spread evenly from small to large."""
     seeds = [_learning_seed(seed, -1, i) for i in range(4 * number)]
     random = torch.Generator().manual_seed(seeds[0])
-    shift = torch.linspace(-4, 3, len(seeds))[torch.randperm(len(seeds), generator=random)]
+    conditions = generator.conditions
+    # Wider than the generator would have them: under a budget it is the greatest that fits.
+    budgets = [[conditions.budget("macs", share)] for share in torch.linspace(0, 1, len(seeds)).tolist()]
+    order = torch.randperm(len(seeds), generator=random).tolist()
+    bounds = conditions.bounds([budgets[i] for i in order])
     with torch.no_grad():
-        drafts = generator.genomes(generator(*latents(seeds, blocks), shift=shift[:, None]))
+        drafts = generator.genomes(generator(generator.latents(seeds), bounds, shift=WIDE))
     return list({digest(genome): genome for genome in drafts}.values())[:number]
 
 

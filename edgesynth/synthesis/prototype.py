@@ -96,6 +96,7 @@ def _describe(workshop: Workshop) -> PrototypeInfo:
         measurements=measurements,
         groups=list(space.groups),
         blocks=list(space.blocks),
+        resolutions=list(space.resolutions),
     )
 
 
@@ -123,7 +124,7 @@ def _values(workshop: Workshop, info: PrototypeInfo) -> dict[str, float]:
     """The prototype's figures by requirement key. Raises RequirementError for one that its target cannot tell."""
     values = dict.fromkeys(METRICS, info.val_metric) | {"macs": float(info.macs), "params": float(info.params)}
     by_target: dict[str, Measurement] = {m.target: m for m in info.measurements}
-    for requirement in workshop.requirements:
+    for requirement in [*workshop.question.parsed(), *workshop.requirements]:
         if requirement.quantity not in ON_TARGET or requirement.target is None:
             continue
         measurement = by_target[requirement.target]

@@ -1,6 +1,6 @@
 """What a run was asked: everything that its outcome depends on, recorded once, so that resuming needs no repeating."""
 
-from typing import Any
+from typing import Any, Literal
 
 from edgesynth_exporters.targets import find_target
 
@@ -26,6 +26,7 @@ class Question(Record):
     seed: int = 0
     cycles: int = 12
     epochs: int = 8
+    performance: Literal["netscore", "metric"] = "netscore"
     train_images: int | None = None
 
     def parsed(self) -> list[Requirement]:

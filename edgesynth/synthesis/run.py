@@ -9,6 +9,7 @@ import edgesynth
 from edgesynth.errors import RunError
 from edgesynth.records import Cycle, GeneratorInfo, Genome, Network, Results
 from edgesynth.space.genome import digest
+from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
@@ -23,7 +24,7 @@ from edgesynth.synthesis.selection import Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import outputs
-from edgesynth.synthesis.workshop import Workshop, open_workshop
+from edgesynth.synthesis.workshop import Workshop, open_workshop, smallest
 
 __all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 
@@ -58,16 +59,22 @@ def own_networks(journal: Journal, results: Results) -> list[Network]:
     return [network for network in results.networks if network.genome_digest in own]
 
 
-def generate(journal: Journal, count: int, seed: int, epochs: int | None, progress: Progress) -> list[Network]:
-    """More networks from the generator that a run has learned, without learning again; results.json gains them."""
+def generate(
+    journal: Journal, count: int, seed: int, epochs: int | None, asked: Demand | None, progress: Progress
+) -> list[Network]:
+    """More networks from the generator that a run has learned, without learning again; results.json gains them.
+
+    `asked` are the requirements to meet instead of the run's. Raises RunError where the generator has no input for one.
+    """
     question = recorded_question(journal)
     if journal.get("run", "finished") is None:
         raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
-    with open_workshop(question, journal, progress) as workshop:
+    with open_workshop(question, journal, progress, asked) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
-        batch = _finish(bench, f"generate seed={seed} count={count} epochs={epochs}", seed, count, epochs)
+        texts = "" if asked is None else "".join(f" {requirement.text}" for requirement in asked)
+        batch = _finish(bench, f"generate seed={seed} count={count} epochs={epochs}{texts}", seed, count, epochs)
         made = {network.genome_digest for network in batch}
         results = _write_results(bench, cycles)
     return [network for network in results.networks if network.genome_digest in made]
@@ -102,18 +109,25 @@ def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
 
 def _prepare(workshop: Workshop) -> _Bench:
     prototype = prepare_prototype(workshop)
-    space = workshop.space
-    generator = Generator(space.groups, space.blocks, workshop.seed(2))
+    space, costs = workshop.space, workshop.costs
+    least = smallest(space, costs)
+    conditions = Conditions(
+        workshop.question.parsed(), prototype.values, {"macs": float(least.macs), "params": float(least.params)}
+    )
+    conditions.check(workshop.requirements)
+    generator = Generator(space.groups, space.blocks, costs, conditions, workshop.seed(2))
     evidence = Evidence(space.groups, space.blocks, prototype.ranking)
-    inquisitor = Inquisitor(space.groups, space.blocks, evidence, workshop.seed(3))
+    inquisitor = Inquisitor(space.groups, space.blocks, costs, evidence, workshop.seed(3))
     objective = Objective(
-        requirements=workshop.requirements,
+        demand=workshop.requirements,
         prototype=prototype.values,
         prototype_scored=prototype.scored,
         prototype_finished=prototype.info.val_metric,
-        costs=workshop.costs,
+        costs=costs,
+        conditions=conditions,
+        performance=workshop.question.performance,
     )
-    learner = Learner(generator, inquisitor, objective, workshop.seed(5), len(space.blocks))
+    learner = Learner(generator, inquisitor, objective, workshop.seed(5))
     shared = _shared_weights(workshop, prototype, generator)
     scorer = Scorer(
         space=space,
@@ -133,7 +147,7 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
     trained = workshop.journal.get("shared", "trained")
     if trained is not None:
         return load_weights(path, trained["digest"])
-    epochs = max(1, workshop.question.epochs // 3)
+    epochs = max(1, workshop.question.epochs // 2)
     workshop.progress.stage("training weights that all candidates share")
     shared = train_shared(
         workshop.space,
@@ -154,7 +168,7 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
 
 def _pool(workshop: Workshop, prototype: Prototype, untrained: Generator) -> list[Genome]:
     """Genomes over the sizes that the requirements leave open: training larger ones would be time lost."""
-    genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL, len(workshop.space.blocks))
+    genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL)
     roomy = [g for g in genomes if _fits(workshop, prototype, g, slack=1.5)]
     by_size = sorted(roomy or genomes, key=lambda g: workshop.costs.of(g).macs, reverse=True)
     last = len(by_size) - 1
@@ -231,7 +245,9 @@ def _save_generator(bench: _Bench) -> None:
         "schema": "edgesynth.generator/1",
         "digest": digest_of(tensors),
         "prototype": workshop.question.prototype,
-        "requirements": [r.text for r in workshop.requirements],
+        "requirements": list(workshop.question.requirements),
+        "conditions": list(generator.conditions.columns),
+        "resolutions": [list(resolution) for resolution in workshop.space.resolutions],
         "groups": [group.model_dump() for group in workshop.space.groups],
         "blocks": [block.model_dump() for block in workshop.space.blocks],
     }
@@ -311,11 +327,12 @@ def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
         seed=workshop.question.seed,
         data=workshop.data_info(),
         prototype=bench.prototype.info.model_copy(update={"test_metric": _prototype_test_metric(bench)}),
-        requirements=[requirement.text for requirement in workshop.requirements],
-        performance="netscore",
+        requirements=[requirement.text for requirement in workshop.question.parsed()],
+        performance=workshop.question.performance,
         generator=GeneratorInfo(
             file=GENERATOR,
             digest=digest_of(bench.learner.generator.state_dict()),
+            conditions=list(bench.learner.generator.conditions.columns),
             cycles=cycles,
             transfer=_transfer(bench, networks),
         ),

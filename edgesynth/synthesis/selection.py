@@ -7,7 +7,6 @@ import torch
 
 from edgesynth.records import Genome, Network
 from edgesynth.space.genome import digest
-from edgesynth.synthesis.generator import Draft
 from edgesynth.synthesis.loop import Learner, ScoreMany
 from edgesynth.synthesis.scoring import Score
 
@@ -61,7 +60,8 @@ class Selection:
     def _scored(self, first_seed: int) -> list[Candidate]:
         seeds = list(range(first_seed, first_seed + DRAWN))
         drawn: dict[str, tuple[int, Genome]] = {}
-        for seed, genome in zip(seeds, self.learner.generator.generate(seeds), strict=True):
+        genomes = self.learner.generator.generate(seeds, self.learner.objective.demand)
+        for seed, genome in zip(seeds, genomes, strict=True):
             if self._fits(genome) and self._is_new(genome):
                 drawn.setdefault(digest(genome), (seed, genome))
         if not drawn:
@@ -78,20 +78,18 @@ class Selection:
         values = {"macs": float(costs.macs), "params": float(costs.params)}
         return all(
             r.met(values[r.key], objective.prototype.get(r.key)) is True
-            for r in objective.requirements
+            for r in objective.demand
             if r.key in values
         )
 
     def _promise(self, drawn: Sequence[tuple[int, Genome]]) -> list[tuple[float, int, Genome]]:
         """(order, seed, genome): lowest first; no violation expected comes first, then the greatest U."""
         inquisitor, objective = self.learner.inquisitor, self.learner.objective
-        fractions, kept = inquisitor.encode([genome for _, genome in drawn])
-        channels = self.learner.generator.channels
         with torch.no_grad():
-            estimates = objective.estimate(
-                Draft(fractions * channels, kept, torch.cat([fractions, kept], dim=1), channels), inquisitor
-            )
-            violations = objective.violations(estimates)
+            code = inquisitor.encode([genome for _, genome in drawn])
+            estimates = objective.estimate(code, self.learner.generator.channels, inquisitor)
+            bounds = objective.conditions.bounds([objective.demand] * len(drawn))
+            violations = objective.violations(estimates, bounds)
         worst = torch.stack([v.clamp_min(0) for v in violations.values()]).sum(0) if violations else 0 * estimates.u
         order = (1000 * worst - estimates.u).tolist()
         return [(o, seed, genome) for o, (seed, genome) in zip(order, drawn, strict=True)]
@@ -106,8 +104,7 @@ class Selection:
     def _is_new(self, genome: Genome) -> bool:
         if not self.taken:
             return True
-        fractions, kept = self.learner.inquisitor.encode([genome, *self.taken])
-        codes = torch.cat([fractions, kept], dim=1)
+        codes = torch.cat(self.learner.inquisitor.encode([genome, *self.taken]), dim=1)
         return bool((codes[1:] - codes[0]).abs().mean(dim=1).min() >= LEAST_DISTANCE)
 
 

@@ -25,14 +25,14 @@ from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.training import seed_of
 from edgesynth.tasks import Classification, Task
 
-__all__ = ["Workshop", "open_workshop"]
+__all__ = ["Workshop", "open_workshop", "smallest"]
 
 SCORING_IMAGES = 2000
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The tools of one run. `train` and `scoring` are the two parts of the data's training split: what is trained on,
+    """The tools of one run. `requirements` are what its next networks are to meet. `train` and `scoring` are the two parts of the data's training split: what is trained on,
     and what candidates are scored on. `full` are the prototype's own costs. `oracles` answer for the record, for every
     target; `screens` answer quickly about candidates, for the targets that requirements name."""
 
@@ -72,12 +72,16 @@ class Workshop:
 
 
 @contextmanager
-def open_workshop(question: Question, journal: Journal, progress: Progress) -> Iterator[Workshop]:
+def open_workshop(
+    question: Question, journal: Journal, progress: Progress, asked: Sequence[Requirement] | None = None
+) -> Iterator[Workshop]:
     """Load data and prototype, trace, check the requirements, reach the targets.
+
+    `asked` are requirements to meet instead of the question's.
 
     Raises the EdgesynthError of whatever is wrong with the question, before any time is spent on training.
     """
-    requirements = question.parsed()
+    requirements = question.parsed() if asked is None else list(asked)
     targets = question.all_targets()
     check_consistent(requirements, {})
     data = find_source(question.data).load().limit(question.train_images)
@@ -97,7 +101,7 @@ def open_workshop(question: Question, journal: Journal, progress: Progress) -> I
     _check_same_data(journal, data)
     with ExitStack() as stack:
         oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
-        required = dict.fromkeys(r.target for r in requirements if r.target is not None)
+        required = dict.fromkeys(r.target for r in question.parsed() if r.target is not None)
         screens = {name: stack.enter_context(open_oracle(name, screening=True)) for name in required}
         yield Workshop(
             question=question,
@@ -164,25 +168,31 @@ def _check_outputs(space: Space, classes: int, name: str) -> None:
         )
 
 
-def _check_reachable(requirements: Sequence[Requirement], space: Space, costs: CostModel, full: Costs) -> None:
-    """A size below the smallest network of the space, or above the prototype's, is no use searching for."""
-    least = costs.of(
+def smallest(space: Space, costs: CostModel) -> Costs:
+    """The sizes of the smallest network that can be made."""
+    return costs.of(
         canonical(
             {g.name: allowed_widths(g.channels)[0] for g in space.groups},
             {b.name: False for b in space.blocks},
             space.groups,
             space.blocks,
+            space.resolutions[-1],
         )
     )
+
+
+def _check_reachable(requirements: Sequence[Requirement], space: Space, costs: CostModel, full: Costs) -> None:
+    """A size below the smallest network of the space, or above the prototype's, is no use searching for."""
+    least = smallest(space, costs)
     for requirement in requirements:
         if requirement.quantity not in ("macs", "params"):
             continue
-        smallest, greatest = getattr(least, requirement.quantity), getattr(full, requirement.quantity)
+        lowest, greatest = getattr(least, requirement.quantity), getattr(full, requirement.quantity)
         bound = requirement.bound(greatest)
-        if requirement.operator == "<=" and bound < smallest:
+        if requirement.operator == "<=" and bound < lowest:
             raise RequirementError(
                 f"requirement '{requirement.text}' asks for at most {bound:,.0f}, the smallest network that can be "
-                f"made of this prototype has {smallest:,}: relax it, or take a smaller prototype"
+                f"made of this prototype has {lowest:,}: relax it, or take a smaller prototype"
             )
         if requirement.operator == ">=" and bound > greatest:
             raise RequirementError(

@@ -12,12 +12,14 @@ from edgesynth.space.cost import CostModel
 from edgesynth.space.genome import digest
 from edgesynth.space.surgery import identity_ranking, kept_channels
 from edgesynth.space.trace import Space, trace
+from edgesynth.synthesis.conditions import Conditions
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.loop import Learner
 from edgesynth.synthesis.objective import Objective
 from edgesynth.synthesis.probe import GroupResponse, Responses
 from edgesynth.synthesis.scoring import Score
+from edgesynth.synthesis.workshop import smallest
 
 PROTOTYPE_METRIC = 0.95
 
@@ -33,6 +35,7 @@ class World:
         random = torch.Generator().manual_seed(seed)
         self.pain = {g.name: float(0.02 * torch.rand((), generator=random) ** 3) for g in self.space.groups}
         self.block_pain = {b.name: float(0.03 * torch.rand((), generator=random) ** 2) for b in self.space.blocks}
+        self.resolution_pain = 0.01
         self.scored = 0
 
     def metric(self, genome: Genome) -> float:
@@ -41,6 +44,7 @@ class World:
         for group in self.space.groups:
             share = genome.widths[group.name] / group.channels
             loss += 0 if share == 0 else self.pain[group.name] * (1 / share - 1)
+        loss += 0.0 if genome.resolution is None else self.resolution_pain * (16 - genome.resolution[0])
         return max(0.1, PROTOTYPE_METRIC - loss)
 
     def score(self, genomes: Sequence[Genome]) -> list[Score]:
@@ -66,19 +70,25 @@ class World:
             responses=Responses(groups=groups, blocks=blocks),
         )
 
-    def learner(self, requirements: Sequence[str], seed: int = 0) -> Learner:
+    def learner(self, requirements: Sequence[str], seed: int = 0, performance: str = "netscore") -> Learner:
         space = self.space
         full = self.costs.of(
             Genome(widths={g.name: g.channels for g in space.groups}, blocks={b.name: True for b in space.blocks})
         )
         prototype = {"accuracy": PROTOTYPE_METRIC, "macs": float(full.macs), "params": float(full.params)}
+        least = smallest(space, self.costs)
+        asked = parse_requirements(requirements)
+        conditions = Conditions(asked, prototype, {"macs": float(least.macs), "params": float(least.params)})
         objective = Objective(
-            requirements=parse_requirements(requirements),
+            demand=asked,
             prototype=prototype,
             prototype_scored=PROTOTYPE_METRIC,
             prototype_finished=PROTOTYPE_METRIC,
             costs=self.costs,
+            conditions=conditions,
+            performance=performance,
         )
         evidence = Evidence(space.groups, space.blocks, self.ranking)
-        inquisitor = Inquisitor(space.groups, space.blocks, evidence, seed)
-        return Learner(Generator(space.groups, space.blocks, seed), inquisitor, objective, seed, len(space.blocks))
+        inquisitor = Inquisitor(space.groups, space.blocks, self.costs, evidence, seed)
+        generator = Generator(space.groups, space.blocks, self.costs, conditions, seed)
+        return Learner(generator, inquisitor, objective, seed)
