@@ -24,6 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.classification.material import make_prototype
 
         make_prototype(protocol, places, options.seed, _say)
+    elif command == "synth":
+        from benchmarks.classification.material import open_material
+        from benchmarks.classification.run_of_edgesynth import make_run
+
+        make_run(open_material(protocol, places, options.seed), _say)
     elif command == "cell":
         from benchmarks.classification.cell import run_cell
 
@@ -53,13 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--smoke", action="store_true", help="a tiny protocol, to see that everything works")
     prototype = commands.add_parser("prototype", help="train one prototype (run does it by itself)")
     prototype.add_argument("--seed", type=int, required=True)
+    synth = commands.add_parser("synth", help="run edgesynth for one seed (run does it by itself)")
+    synth.add_argument("--seed", type=int, required=True)
     cell = commands.add_parser("cell", help="run one cell (run does it by itself)")
     cell.add_argument("contestant", choices=list(CONTESTANTS))
     cell.add_argument("--budget", type=int, required=True)
     cell.add_argument("--seed", type=int, required=True)
-    for each in (prototype, cell):
+    for each in (prototype, synth, cell):
         each.add_argument("--protocol", choices=list(PROTOCOLS), default=FULL.name)
-    for each in (run, prototype, cell):
+    for each in (run, prototype, synth, cell):
         each.add_argument("--work", type=Path, default=HERE / "work", help="folder for what is not kept")
     return parser
 

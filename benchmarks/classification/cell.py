@@ -72,6 +72,7 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
             "cpu_s": made.cpu_s,
             "taught": made.taught,
             "genome": None if made.genome is None else made.genome.model_dump(),
+            "finished_cpu_s": made.finished_cpu_s,
             "details": dict(made.details),
         }
         for stale in folder.glob("finishing*"):
@@ -87,14 +88,40 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
         space = trace(material.prototype, material.example)
         module = materialise(space, genome, identity_ranking(space.groups))
         module.load_state_dict(state)
-    return Compressed(module, recorded["cpu_s"], recorded["taught"], genome, recorded["details"])
+    return Compressed(
+        module, recorded["cpu_s"], recorded["taught"], genome, recorded["finished_cpu_s"], recorded["details"]
+    )
 
 
 def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) -> dict[str, Any]:
-    """The same for everyone: batch norm measured anew, the same epochs from the same seed, then the figures."""
-    protocol, places, module = material.protocol, material.places, compressed.module
-    checkpoint = places.folder(cell) / "finishing.checkpoint"
-    progress = places.folder(cell) / "finishing.json"
+    """Train unless it comes finished, export, and take the figures. Here the test images are read, once."""
+    places, module = material.places, compressed.module
+    finish_cpu_s = compressed.finished_cpu_s
+    if finish_cpu_s is None:
+        finish_cpu_s = _train(material, cell, compressed, say)
+    path = places.onnx(cell.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export_onnx(module, material.example, path, OPSET)
+    costs = count(module, material.example)
+    return {
+        "val_accuracy": material.accuracy(module, material.data.val),
+        "test_accuracy": material.accuracy(module, material.data.test),
+        "macs": costs.macs,
+        "params": costs.params,
+        "search_cpu_s": compressed.cpu_s,
+        "finish_cpu_s": finish_cpu_s,
+        "distilled": compressed.taught,
+        "genome": None if compressed.genome is None else compressed.genome.model_dump(),
+        "widths": {name: layer.out_channels for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)},
+        "details": dict(compressed.details),
+        "onnx_sha256": file_digest(path),
+    }
+
+
+def _train(material: Material, cell: Cell, compressed: Compressed, say: Say) -> float:
+    """The same for everyone: batch norm measured anew, the same epochs from the same seed; CPU-seconds."""
+    protocol, folder, module = material.protocol, material.places.folder(cell), compressed.module
+    checkpoint, progress = folder / "finishing.checkpoint", folder / "finishing.json"
     gone_on = checkpoint.is_file() and progress.is_file()
     watch = Stopwatch(json.loads(progress.read_text())["cpu_s"] if gone_on else 0.0)
 
@@ -114,21 +141,4 @@ def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) ->
         checkpoint=checkpoint,
         on_epoch=on_epoch,
     )
-    finish_cpu_s = watch.cpu_s
-    path = places.onnx(cell.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(module, material.example, path, OPSET)
-    costs = count(module, material.example)
-    return {
-        "val_accuracy": material.accuracy(module, material.data.val),
-        "test_accuracy": material.accuracy(module, material.data.test),
-        "macs": costs.macs,
-        "params": costs.params,
-        "search_cpu_s": compressed.cpu_s,
-        "finish_cpu_s": finish_cpu_s,
-        "distilled": compressed.taught,
-        "genome": None if compressed.genome is None else compressed.genome.model_dump(),
-        "widths": {name: layer.out_channels for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)},
-        "details": dict(compressed.details),
-        "onnx_sha256": file_digest(path),
-    }
+    return watch.cpu_s

@@ -1,6 +1,7 @@
 """What every cell starts from: the data as the product splits it, a trained prototype, and the prototype's answers."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from edgesynth.synthesis.storage import load_weights, save_weights, to_bytes, wr
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, seed_of, train
 from edgesynth.tasks import Classification
 
-__all__ = ["OPSET", "Material", "Stopwatch", "make_prototype", "open_material"]
+__all__ = ["OPSET", "Material", "Stopwatch", "make_prototype", "open_material", "prototype_weights"]
 
 OPSET = 13
 """The newest that the target of the estimates takes."""
@@ -74,8 +75,6 @@ class Stopwatch:
 
 
 def _cpu_s() -> float:
-    import os
-
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 
@@ -84,7 +83,7 @@ def open_material(protocol: Protocol, places: Places, seed: int) -> Material:
     """Data and trained prototype. The prototype must have been made."""
     data, train_split, scoring = _splits(protocol)
     prototype = PROTOTYPES[protocol.prototype](data.input_shape[0], len(data.classes))
-    prototype.load_state_dict(load_weights(_weights(places, seed)))
+    prototype.load_state_dict(load_weights(prototype_weights(places, seed)))
     prototype.eval()
     costs = count(prototype, torch.zeros(1, *data.input_shape))
     return Material(protocol, places, seed, data, train_split, scoring, Classification(), prototype, costs)
@@ -95,7 +94,7 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
     recorded = _read(places.prototype_result(seed))
     if recorded is not None and recorded["protocol_digest"] == protocol.digest() and _answers(places, seed).is_file():
         return
-    if not _weights(places, seed).is_file():
+    if not prototype_weights(places, seed).is_file():
         _train(protocol, places, seed, say)
     material = open_material(protocol, places, seed)
     watch = Stopwatch()
@@ -103,9 +102,9 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
     write_file(_answers(places, seed), to_bytes(teacher.tensors()))
     answers_cpu_s = watch.cpu_s
     export_onnx(material.prototype, material.example, _onnx(places, seed), OPSET)
-    trained = json.loads(_weights(places, seed).with_suffix(".json").read_text())
+    trained = json.loads(prototype_weights(places, seed).with_suffix(".json").read_text())
     if trained["epochs"] != protocol.prototype_epochs:
-        raise ValueError(f"{_weights(places, seed)} was trained for {trained['epochs']} epochs: remove it")
+        raise ValueError(f"{prototype_weights(places, seed)} was trained for {trained['epochs']} epochs: remove it")
     write_json(
         places.prototype_result(seed),
         {
@@ -130,7 +129,7 @@ def _train(protocol: Protocol, places: Places, seed: int, say: Callable[[str], N
     data, split, _ = _splits(protocol)
     torch.manual_seed(seed_of(seed))
     module = PROTOTYPES[protocol.prototype](data.input_shape[0], len(data.classes))
-    weights = _weights(places, seed)
+    weights = prototype_weights(places, seed)
     checkpoint = weights.with_suffix(".checkpoint")
     progress = weights.with_suffix(".progress.json")
     before = _read(progress) if checkpoint.is_file() else None
@@ -167,7 +166,8 @@ def _splits(protocol: Protocol) -> tuple[DataSet, Split, Split]:
     return data, train_split, Split(data.train.images[cut:], data.train.targets[cut:])
 
 
-def _weights(places: Places, seed: int) -> Path:
+def prototype_weights(places: Places, seed: int) -> Path:
+    """The trained prototype of a seed. One that was trained elsewhere, with its .json beside it, is taken as it is."""
     return places.work / f"prototype-{seed}.safetensors"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["CONTESTANTS", "FULL", "PEERS", "PROTOCOLS", "SMOKE", "Protocol"]
+__all__ = ["CONTESTANTS", "FULL", "INHERITING", "PEERS", "PROTOCOLS", "SMOKE", "Protocol"]
 
 CONTESTANTS = {
     "torch-pruning-taylor": "Torch-Pruning 1.6.1, global first-order Taylor importance, pruned in many small steps",
@@ -20,6 +20,8 @@ CONTESTANTS = {
     "edgesynth": "the network under the budget that is best on validation images, of one run of edgesynth synth",
 }
 """Every contestant by name, in the order of the page, and what it is."""
+INHERITING = ("random", "random-best", "evolution", "edgesynth")
+"""Those that take over from one run of edgesynth a seed."""
 PEERS = ("torch-pruning-taylor", "torch-pruning-group-sl", "fastnas")
 """Those that run in an environment of their own."""
 
@@ -55,7 +57,9 @@ class Protocol:
 
 
 _PRUNING = {"steps": 400, "most_of_a_layer": 0.95}
-_SPACE = {"least_of_budget": 0.9, "run": {"cycles": 12, "epochs": 6, "count": 8}}
+_RUN = {"learned_for": 4, "performance": "metric", "cycles": 12, "count": 3}
+_SPACE = {"least_of_budget": 0.9, "run": _RUN}
+_SMOKE_SPACE = {"least_of_budget": 0.5, "run": {**_RUN, "cycles": 1, "count": 1}}
 
 FULL = Protocol(
     name="full",
@@ -93,16 +97,11 @@ SMOKE = Protocol(
     settings={
         "torch-pruning-taylor": {**_PRUNING, "steps": 40, "batches_a_step": 1},
         "torch-pruning-group-sl": {**_PRUNING, "steps": 40, "epochs": 1, "lr": 0.01, "reg": 5e-4},
-        "fastnas": {"divisor": 8, "calibration_batches": 1, "bisections": 4},
-        "random": {"least_of_budget": 0.5, "run": {"cycles": 1, "epochs": 1, "count": 1}},
-        "random-best": {"least_of_budget": 0.5, "run": {"cycles": 1, "epochs": 1, "count": 1}},
-        "evolution": {
-            "least_of_budget": 0.5,
-            "run": {"cycles": 1, "epochs": 1, "count": 1},
-            "population": 4,
-            "sample": 2,
-        },
-        "edgesynth": {"least_of_budget": 0.5, "run": {"cycles": 1, "epochs": 1, "count": 1}},
+        "fastnas": {"divisor": 4, "calibration_batches": 1, "bisections": 6},
+        "random": _SMOKE_SPACE,
+        "random-best": _SMOKE_SPACE,
+        "evolution": {**_SMOKE_SPACE, "population": 4, "sample": 2},
+        "edgesynth": _SMOKE_SPACE,
     },
 )
 

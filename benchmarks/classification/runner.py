@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.classification.cells import Cell, Places, is_done
 from benchmarks.classification.environment import ROOT, child_environment, peers_python
-from benchmarks.classification.protocol import PEERS, Protocol
+from benchmarks.classification.protocol import INHERITING, PEERS, Protocol
 
 __all__ = ["run_missing"]
 
@@ -28,6 +28,8 @@ def run_missing(protocol: Protocol, places: Places, cells: Sequence[Cell], jobs:
     def run(cell: Cell) -> bool:
         with locks[cell.seed]:
             made = _child(protocol, places, ["prototype", "--seed", str(cell.seed)], peer=False, say=say)
+            if made and cell.contestant in INHERITING:
+                made = _child(protocol, places, ["synth", "--seed", str(cell.seed)], peer=False, say=say)
         if not made:
             return False
         arguments = [cell.contestant, "--budget", str(cell.budget), "--seed", str(cell.seed)]

@@ -16,6 +16,10 @@ _MODULES = {
     "fastnas": ("fastnas", "fastnas"),
     "uniform-scratch": ("uniform", "scratch"),
     "uniform-distilled": ("uniform", "distilled"),
+    "random": ("controls", "random_first"),
+    "random-best": ("controls", "random_best"),
+    "evolution": ("controls", "evolution"),
+    "edgesynth": ("own", "edgesynth"),
 }
 
 

@@ -20,12 +20,14 @@ class ContestantError(Exception):
 @dataclass(frozen=True)
 class Compressed:
     """A small network before finishing. `cpu_s` is what finding it cost; `taught` says whether it is distilled;
-    `genome` is there for networks of edgesynth's space; `details` is anything worth keeping in the result."""
+    `genome` is there for networks of edgesynth's space; `finished_cpu_s` where it comes finished, and what that cost;
+    `details` is anything worth keeping in the result."""
 
     module: nn.Module
     cpu_s: float
     taught: bool = True
     genome: Genome | None = None
+    finished_cpu_s: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -5,6 +5,7 @@ their own table (reproduce/main.py there), with the counter of this comparison i
 """
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,6 @@ def _sparse_epoch(
 
 
 def _recorded(path: Path) -> float:
-    import json
-
     return float(json.loads(path.read_text())["cpu_s"])
 
 
