@@ -15,6 +15,18 @@ def main(arguments: list[str] | None = None) -> int:
     command: str = options.command
     if command == "run":
         return _run(options)
+    if command == "page":
+        from benchmarks.classification.page import write_page
+
+        protocol = SMOKE if options.smoke else FULL
+        write_page(protocol, _places(protocol.name, options.work))
+        return 0
+    if command == "latency":
+        from benchmarks.classification.latency import measure_all
+
+        protocol = SMOKE if options.smoke else FULL
+        measure_all(protocol, _places(protocol.name, options.work), _say)
+        return 0
     protocol = PROTOCOLS[options.protocol]
     places = _places(protocol.name, options.work)
     import torch
@@ -55,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--budget", nargs="+", type=int, choices=FULL.budgets)
     run.add_argument("--seed", nargs="+", type=int)
     run.add_argument("--jobs", type=int, default=1, help="cells at the same time")
-    run.add_argument("--smoke", action="store_true", help="a tiny protocol, to see that everything works")
+    latency = commands.add_parser("latency", help="time every finished network, and estimate it on a Jetson TX2")
+    page = commands.add_parser("page", help="write README.md and accuracy.svg from the results")
+    for each in (run, latency, page):
+        each.add_argument("--smoke", action="store_true", help="a tiny protocol, to see that everything works")
     prototype = commands.add_parser("prototype", help="train one prototype (run does it by itself)")
     prototype.add_argument("--seed", type=int, required=True)
     synth = commands.add_parser("synth", help="run edgesynth for one seed (run does it by itself)")
@@ -66,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     cell.add_argument("--seed", type=int, required=True)
     for each in (prototype, synth, cell):
         each.add_argument("--protocol", choices=list(PROTOCOLS), default=FULL.name)
-    for each in (run, prototype, synth, cell):
+    for each in (run, latency, page, prototype, synth, cell):
         each.add_argument("--work", type=Path, default=HERE / "work", help="folder for what is not kept")
     return parser
 

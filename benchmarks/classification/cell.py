@@ -89,7 +89,12 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
         module = materialise(space, genome, identity_ranking(space.groups))
         module.load_state_dict(state)
     return Compressed(
-        module, recorded["cpu_s"], recorded["taught"], genome, recorded["finished_cpu_s"], recorded["details"]
+        module,
+        recorded["cpu_s"],
+        taught=recorded["taught"],
+        genome=genome,
+        finished_cpu_s=recorded["finished_cpu_s"],
+        details=recorded["details"],
     )
 
 

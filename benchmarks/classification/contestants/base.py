@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class Compressed:
 
     module: nn.Module
     cpu_s: float
+    _: KW_ONLY
     taught: bool = True
     genome: Genome | None = None
     finished_cpu_s: float | None = None

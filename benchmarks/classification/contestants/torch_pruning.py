@@ -45,7 +45,7 @@ def taylor(material: Material, budget: int) -> Compressed:
         for _ in range(settings["batches_a_step"]):
             chosen = torch.randint(len(material.train), (BATCH,), generator=random)
             answers = module(material.train.images[chosen])
-            material.task.loss(answers, material.train.targets[chosen]).backward()
+            material.task.loss(answers, material.train.targets[chosen]).backward()  # type: ignore[no-untyped-call]
 
     steps = _prune(pruner, module, material, budget, before_step)
     module.zero_grad(set_to_none=True)
@@ -117,7 +117,7 @@ def _sparse_epoch(
 ) -> None:
     for images, targets, _, _ in batches(split, material.task, seed, material.data.mirror):
         optimizer.zero_grad()
-        material.task.loss(module(images), targets).backward()
+        material.task.loss(module(images), targets).backward()  # type: ignore[no-untyped-call]
         pruner.regularize(module)
         optimizer.step()
 

@@ -35,7 +35,7 @@ def _uniform(material: Material, budget: int, taught: bool) -> Compressed:
     module = materialise(space, genome, identity_ranking(space.groups))
     torch.manual_seed(seed_of(material.seed, 5))
     initialise(module)
-    return Compressed(module, watch.cpu_s, taught, genome, {"width_factor": factor})
+    return Compressed(module, watch.cpu_s, taught=taught, genome=genome, details={"width_factor": factor})
 
 
 def largest_uniform(space: Space, limit: int) -> tuple[float, Genome]:
