@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         "commit": _commit(),
-        "command": " ".join(["python", "-m", "benchmarks.classification", *sys.argv[1:]]),
+        "command": _command(sys.argv[1:]),
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -67,6 +68,12 @@ def peers_python(work: Path) -> Path:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Without --work and its folder, which is last where a process was started by `run`: it says nothing to others."""
+    told = arguments[: arguments.index("--work")] if "--work" in arguments else arguments
+    return " ".join(["python", "-m", "benchmarks.classification", *told])
 
 
 def _cpu_model() -> str:
