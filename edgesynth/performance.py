@@ -44,7 +44,8 @@ def performance_terms(
 ) -> Number:
     """The same over anything that has a base-10 logarithm and arithmetic; `metric` is a share above 0."""
     if name == "netscore":
-        return netscore_terms(100 * metric, params / 1e6, macs / 1e9, log10)
+        score: Number = netscore_terms(100 * metric, params / 1e6, macs / 1e9, log10)
+        return score
     if name == "metric":
-        return 100 * metric
+        return metric * 100
     raise ValueError(f"unknown performance {name!r}, known are {', '.join(PERFORMANCES)}")

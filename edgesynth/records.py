@@ -202,7 +202,8 @@ class Cycle(Record):
 
 class Rung(Record):
     """How well one cheap score ranks networks: Spearman's correlation with the finished metric (validation split) over
-    the networks that were finished, and its 95 % interval. None where there are too few networks to tell."""
+    the networks that were finished alike, and its 95 % interval. None where there are too few networks to tell, and no
+    interval where both orders are the same."""
 
     name: Literal["shared", "recalibrated", "predicted", "short"]
     networks: int
@@ -213,26 +214,27 @@ class Rung(Record):
 class GroupInsight(Record):
     """What the inquisitor learned of one group. `kept` is the mean share of channels that the generator's seeds keep;
     `price` the fall of the scored metric that it expects when this group alone is halved; `taylor` the group's share of
-    all Taylor scores, `mean_abs` its mean |activation|, `dead` its share of dead channels, means over probed networks.
+    all Taylor scores, `mean_abs` its mean |activation|, `dead` its share of dead channels, means over the probed
+    networks that have the group; None where none has.
     """
 
     name: str
     kept: float
     price: float
-    taylor: float
-    mean_abs: float
-    dead: float
+    taylor: float | None
+    mean_abs: float | None
+    dead: float | None
 
 
 class BlockInsight(Record):
     """What the inquisitor learned of one droppable block. `kept` is the share of seeds that keep it, `price` the fall
     of the scored metric that it expects when this block alone goes, `change` the relative change ‖F(x)‖ / ‖x‖ that it
-    makes to the residual stream, mean over probed networks."""
+    makes to the residual stream, mean over the probed networks that have the block; None where none has."""
 
     name: str
     kept: float
     price: float
-    change: float
+    change: float | None
 
 
 class ResolutionInsight(Record):

@@ -1,11 +1,15 @@
 """`edgesynth generate`: more FermiNets from a generator that a run has learned."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgesynth.cli.verdict import exit_code
+
+if TYPE_CHECKING:
+    from edgesynth.synthesis.conditions import Demand
 
 __all__ = ["generate"]
 
@@ -18,6 +22,9 @@ def generate(
     require: Annotated[
         list[str] | None, typer.Option(help="A requirement to meet instead of the run's; repeatable.")
     ] = None,
+    genomes: Annotated[bool, typer.Option("--genomes", help="Only say which they are; train nothing.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
     """Make more networks from a learned generator, unlike those that the run has, without learning again.
@@ -27,23 +34,47 @@ def generate(
     The same command again finds its networks in the run. Exit code 0: as many as wanted meet everything. 1: fewer do.
     4: it could not be told.
     """
-    import json
-
     from edgesynth.cli.progress import open_progress
     from edgesynth.report.page import write_report
     from edgesynth.requirements import parse_requirements
+    from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
     from edgesynth.synthesis.run import generate as more
 
     asked = parse_requirements(require) if require else None
-    with Journal.open(run) as journal, open_progress() as progress:
-        networks = more(journal, count, seed, epochs, asked, progress)
+    if genomes:
+        return _genomes(run, range(seed, seed + count), asked, json_)
+    with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
+        networks = more(journal, count, seed, epochs, asked, progress, executor)
     write_report(run)
     if json_:
-        document = {"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]}
-        typer.echo(json.dumps(document, indent=2))
+        _print({"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]})
     else:
         from edgesynth.cli.tables import print_networks
 
         print_networks(networks)
     return exit_code(networks, count)
+
+
+def _genomes(run: Path, seeds: range, asked: "Demand | None", json_: bool) -> int:
+    """G(s, r) of each seed as it is, without a look at data or weights."""
+    from edgesynth.cli.tables import print_genomes
+    from edgesynth.space.genome import digest
+    from edgesynth.synthesis.generator_file import load_generator
+
+    generator = load_generator(run)
+    generator.conditions.check(asked or ())
+    made = [(seed, g, generator.costs.of(g)) for seed, g in zip(seeds, generator.generate(seeds, asked), strict=True)]
+    if json_:
+        genomes = [
+            {"seed": seed, "digest": digest(g), "genome": g.model_dump(mode="json"), **vars(costs)}
+            for seed, g, costs in made
+        ]
+        _print({"schema": "edgesynth.genomes/1", "genomes": genomes})
+    else:
+        print_genomes(made)
+    return 0
+
+
+def _print(document: dict[str, object]) -> None:
+    typer.echo(json.dumps(document, indent=2))

@@ -34,6 +34,8 @@ def synth(
     ] = None,
     freeze: Annotated[Names, typer.Option(help="A module of the prototype to keep as it is; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/PROTOTYPE-DATA]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print results.json on stdout.")] = False,
 ) -> int:
@@ -60,18 +62,21 @@ def synth(
         _check_complete(given)
     from edgesynth.cli.progress import open_progress
     from edgesynth.report.page import write_report
+    from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.run import own_networks, synthesize
 
-    journal, question = _open(out or _default_run(given), given, resume)
-    with journal, open_progress() as progress:
-        try:
-            results = synthesize(question, journal, progress)
-        except EdgesynthError as error:
-            # A question that has no answer should not stand in the way of a better one.
-            if not resume and not journal.all("prototype") and error.exit_code == 2:
-                journal.abandon()
-            raise
-        networks = own_networks(journal, results)
+    # First the executor: where it cannot be had, no run directory is left behind.
+    with open_executor(workers, ray) as executor:
+        journal, question = _open(out or _default_run(given), given, resume)
+        with journal, open_progress() as progress:
+            try:
+                results = synthesize(question, journal, progress, executor)
+            except EdgesynthError as error:
+                # A question that has no answer should not stand in the way of a better one.
+                if not resume and not journal.all("prototype") and error.exit_code == 2:
+                    journal.abandon()
+                raise
+            networks = own_networks(journal, results)
     page = write_report(journal.run)
     if json_:
         typer.echo((journal.run / "results.json").read_text(), nl=False)

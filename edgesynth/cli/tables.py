@@ -1,14 +1,19 @@
 """What commands print for people: tables of networks and measurements, on stdout."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgesynth.records import Measurement, Network, PrototypeInfo, Results
+from edgesynth.records import Genome, Measurement, Network, PrototypeInfo, Results, Rung
+from edgesynth.synthesis.rungs import why_unknown
 
-__all__ = ["print_measurement", "print_networks", "print_results"]
+if TYPE_CHECKING:  # it imports torch
+    from edgesynth.space.cost import Costs
+
+__all__ = ["print_genomes", "print_measurement", "print_networks", "print_results"]
 
 
 def print_results(results: Results) -> None:
@@ -28,6 +33,8 @@ def print_results(results: Results) -> None:
     console.print(table)
     met = sum(network.satisfied for network in results.networks)
     console.print(f"{met} of {len(results.networks)} FermiNets meet {', '.join(results.requirements)}", markup=False)
+    for rung in results.generator.rungs:
+        console.print(f"rank correlation with the finished result: {_rank(rung)}", markup=False)
 
 
 def print_networks(networks: Sequence[Network]) -> None:
@@ -35,6 +42,25 @@ def print_networks(networks: Sequence[Network]) -> None:
     table = _table("metric", networks[0].measurements if networks else [])
     for network in networks:
         table.add_row(*_network_row(network, None))
+    _console().print(table)
+
+
+def print_genomes(made: "Sequence[tuple[int, Genome, Costs]]") -> None:
+    """Seeds and the networks they stand for; a group that its block takes along has width 0."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("seed", "MACs", "parameters"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("input", "channels, group by group", "dropped blocks"):
+        table.add_column(heading)
+    for seed, genome, costs in made:
+        table.add_row(
+            str(seed),
+            f"{costs.macs:,}",
+            f"{costs.params:,}",
+            "whole" if genome.resolution is None else "x".join(map(str, genome.resolution)),
+            " ".join(map(str, genome.widths.values())),
+            Text(", ".join(name for name, kept in genome.blocks.items() if not kept)),
+        )
     _console().print(table)
 
 
@@ -58,6 +84,12 @@ def print_measurement(name: str, measurement: Measurement) -> None:
     console.print(table)
     for warning in measurement.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _rank(rung: Rung) -> str:
+    if rung.spearman is None:
+        return f"{rung.name} unknown: {why_unknown(rung)}"
+    return f"{rung.name} {rung.spearman:.2f} (n = {rung.networks})"
 
 
 def _console() -> Console:

@@ -1,17 +1,20 @@
 """Numbers as people read them: true minus signs, narrow spaces before units, as many digits as carry meaning."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 __all__ = [
     "BLANK",
     "SPACE",
+    "Written",
     "aligned",
     "aligned_counts",
     "aligned_ratios",
     "count",
     "fixed",
     "percent",
+    "percent_tick",
+    "points",
     "ratio",
     "scientific",
     "significant",
@@ -22,6 +25,9 @@ SPACE = "\u202f"
 
 BLANK = "–"
 """Where a table has nothing to say."""
+
+Written = Callable[[float], str]
+"""A way to write one kind of figure."""
 
 MINUS = "−"
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -58,6 +64,16 @@ def count(value: float, digits: int = 3) -> str:
 def percent(share: float, decimals: int = 2) -> str:
     """0.9241 → "92.41 %"."""
     return f"{fixed(100 * share, decimals)}{SPACE}%"
+
+
+def percent_tick(value: float) -> str:
+    """A value that is in percent already, at an axis: 92.5 → "92.5 %"."""
+    return f"{_trimmed(fixed(value, 2))}{SPACE}%"
+
+
+def points(share: float) -> str:
+    """A difference of two metrics in percentage points: 0.0012 → "0.12"."""
+    return fixed(100 * share, 2)
 
 
 def ratio(value: float) -> str:

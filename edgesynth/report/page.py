@@ -13,7 +13,18 @@ from pydantic import ValidationError
 
 from edgesynth.errors import RunError, StorageError
 from edgesynth.records import Network, Results
-from edgesynth.report import anatomy, headline, learning, numbers, tables, target_tables, trade_offs
+from edgesynth.report import (
+    anatomy,
+    cheap,
+    evidence,
+    headline,
+    learning,
+    numbers,
+    reasons,
+    tables,
+    target_tables,
+    trade_offs,
+)
 
 __all__ = ["read_results", "render", "write_report"]
 
@@ -72,6 +83,7 @@ def render(results: Results) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    insight = results.generator.insight
     template = environment.from_string(folder.joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         results=results,
@@ -86,6 +98,10 @@ def render(results: Results) -> str:
         performance=learning.performance_name(results),
         parity_images=sorted({network.parity.images for network in results.networks if network.parity}),
         learning=learning.learning_charts(results) if results.generator.cycles else [],
+        evidence=None if insight is None else evidence.evidence(results, insight),
+        reasons=[] if insight is None else reasons.reasons(results, insight),
+        rungs=cheap.rung_rows(results),
+        rung_charts=cheap.rung_charts(results),
         count=numbers.count,
         percent=numbers.percent,
         significant=numbers.significant,

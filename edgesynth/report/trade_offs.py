@@ -43,7 +43,7 @@ def _against_macs(results: Results) -> Figure:
         x_title="multiply-accumulates per inference, log scale",
         y_title=f"{metric}, validation",
         x_label=numbers.count,
-        y_label=_percent_tick,
+        y_label=numbers.percent_tick,
         log_x=True,
     )
     return Figure(f"{capital(metric)} against MACs", chart, "")
@@ -72,7 +72,7 @@ def _against_energy(results: Results, target: str) -> Figure | None:
         x_title=f"millijoules per inference on {target}, {source}",
         y_title=f"{metric}, validation",
         x_label=numbers.count,
-        y_label=_percent_tick,
+        y_label=numbers.percent_tick,
         log_x=False,
     )
     bars = any(point.x_interval for point in points)
@@ -121,7 +121,3 @@ def _lines(results: Results, on_x: Callable[[Bound], bool]) -> list[Line]:
 
 def _described(points: Sequence[Point], unit: str, label: Callable[[float], str]) -> str:
     return "; ".join(f"{point.name} {numbers.fixed(point.y, 2)} % at {label(point.x)} {unit}" for point in points) + "."
-
-
-def _percent_tick(value: float) -> str:
-    return f"{numbers.fixed(value, 2).rstrip('0').rstrip('.')}{numbers.SPACE}%"

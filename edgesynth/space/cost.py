@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.records import Genome
+from edgesynth.space.groups import dependency_graph
 from edgesynth.space.resolution import Resolution, resized
-from edgesynth.space.trace import Space, dependency_graph
+from edgesynth.space.trace import Space
 
 __all__ = ["CostModel", "Costs", "count", "layer_positions"]
 
@@ -96,6 +97,11 @@ class CostModel:
         chosen = torch.tensor([float(r == (genome.resolution or self.resolutions[0])) for r in self.resolutions])
         params, macs = self(widths, kept, chosen.double())
         return Costs(round(params.item()), round(macs.item()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the polynomials consist of, by the names of the fields, without the resolutions."""
+        names = ("rows", "columns", "rest", "positions", "membership")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_space(cls, space: Space) -> "CostModel":

@@ -1,21 +1,18 @@
 """From a genome to a network: channels physically removed by torch-pruning, blocks dropped from the graph."""
 
-import contextlib
 import copy
-import io
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx
 
-from edgesynth.errors import PrototypeError
 from edgesynth.records import Genome, GroupInfo
 from edgesynth.space.blocks import drop_block
-from edgesynth.space.genome import canonical
+from edgesynth.space.groups import dependency_graph
 from edgesynth.space.resolution import insert_resize
-from edgesynth.space.trace import Space, dependency_graph
+from edgesynth.space.trace import Space
 
-__all__ = ["IndexMap", "Ranking", "identity_ranking", "kept_channels", "materialise", "source_indices", "trial_surgery"]
+__all__ = ["IndexMap", "Ranking", "identity_ranking", "kept_channels", "materialise", "source_indices"]
 
 Ranking = Mapping[str, list[int]]
 """For each group its channels, most important first. A genome that keeps k channels keeps the first k."""
@@ -59,29 +56,6 @@ def source_indices(space: Space, genome: Genome, ranking: Ranking) -> IndexMap:
             tensor.data = torch.arange(tensor.numel(), dtype=torch.float64).view(tensor.shape)
     _prune(space, module, genome, ranking)
     return {name: tensor.long() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
-
-
-def trial_surgery(space: Space) -> None:
-    """Make the smallest network once and run it, with and without its blocks. Raises PrototypeError where that fails,
-    with what failed."""
-    widths = {group.name: 1 for group in space.groups}
-    try:
-        # A graph module prints its own account of a failure to stderr; ours is the one line below.
-        with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
-            expected = space.module(space.example).shape
-            for kept in (True, False):
-                genome = canonical(widths, {b.name: kept for b in space.blocks}, space.groups, space.blocks)
-                actual = materialise(space, genome, identity_ranking(space.groups))(space.example).shape
-                if actual != expected:
-                    raise PrototypeError(f"pruning changes the output from {tuple(expected)} to {tuple(actual)}")
-    except PrototypeError:
-        raise
-    except Exception as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PrototypeError(
-            f"the prototype does not survive pruning: {text}; look for sizes written as numbers in forward() "
-            "(use flatten(1) or x.shape), or freeze the module that holds them with --freeze"
-        ) from error
 
 
 def _prune(space: Space, module: fx.GraphModule, genome: Genome, ranking: Ranking) -> None:

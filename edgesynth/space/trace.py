@@ -3,22 +3,21 @@
 import contextlib
 import copy
 import io
-import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch_pruning as tp
+from edgesynth_exporters.outputs import named_outputs
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from edgesynth.errors import PrototypeError
 from edgesynth.records import BlockInfo, GroupInfo
 from edgesynth.space.blocks import find_blocks
+from edgesynth.space.groups import find_groups, in_words, is_in
 from edgesynth.space.resolution import Resolution, possible_resolutions
 
-__all__ = ["Space", "dependency_graph", "trace"]
+__all__ = ["Space", "first_line", "trace"]
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,24 @@ class Space:
     """All networks that can be made from one prototype.
 
     `module` is a copy of the prototype as a traced graph, in eval mode, on the CPU.
-    A group is named after the layer that it is pruned from, the first in forward order. `frozen` modules stay whole.
-    `resolutions` are the heights and widths that a network may resize its input to, the prototype's own first.
+    A group is named after the layer that it is pruned from, the first in forward order. `whole` says of every other
+    layer with weights, and of every frozen module, why it keeps all its channels. `resolutions` are the heights and
+    widths that a network may resize its input to, the prototype's own first.
     """
 
     module: fx.GraphModule
     example: Tensor
     groups: tuple[GroupInfo, ...]
     blocks: tuple[BlockInfo, ...]
-    frozen: tuple[str, ...]
+    whole: dict[str, str]
     resolutions: tuple[Resolution, ...]
 
 
 def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -> Space:
     """Trace a copy of the prototype with one example batch (1, C, H, W).
 
-    Raises PrototypeError that names the module which cannot be traced and how to freeze it.
+    A module that cannot be traced is frozen as the `frozen` ones are: it stays as it is, as one step of the graph.
+    Raises PrototypeError where that does not help, or nothing is left to prune.
     """
     # A copy: neither tracing nor surgery nor training must reach into the user's own module.
     prototype = copy.deepcopy(prototype).cpu().eval()
@@ -50,36 +51,28 @@ def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -
     for name in frozen:
         if name not in known:
             raise PrototypeError(f"cannot freeze '{name}': the prototype has no module of that name")
-    module = _symbolic(prototype, frozen)
+    module, kept = _symbolic(prototype, dict.fromkeys(frozen, "frozen by --freeze"))
     try:
         # It prints a traceback of its own, and hides the cause behind the node's name.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
             ShapeProp(module).propagate(example)
+            named_outputs(module(example))
     except Exception as error:
         raise PrototypeError(
-            f"the prototype fails on an input of shape {tuple(example.shape)}: {_first_line(error.__cause__ or error)}"
+            f"the prototype fails on an input of shape {tuple(example.shape)}: {first_line(error.__cause__ or error)}"
         ) from error
-    groups = _find_groups(module, example, frozen)
-    inside_frozen = tuple(f"{name}." for name in frozen)
-    blocks = [b for b in find_blocks(module) if not any(_is_in(x, frozen, inside_frozen) for x in b.layers)]
-    return Space(module, example, tuple(groups), tuple(blocks), frozen, possible_resolutions(module, example))
-
-
-def dependency_graph(module: nn.Module, example: Tensor) -> Any:
-    """torch-pruning's graph of which layers' channels depend on which."""
-    with warnings.catch_warnings(), torch.enable_grad():
-        # It warns of parameters outside layers; such a prototype is caught by the trial surgery instead.
-        warnings.simplefilter("ignore")
-        # By a function of ours: its own way to call a module swallows every exception once, Ctrl-C among them.
-        return tp.DependencyGraph().build_dependency(
-            module, example_inputs=example, forward_fn=lambda network, images: network(images), verbose=False
-        )
+    groups, whole = find_groups(module, example, kept)
+    if not groups:
+        raise PrototypeError(f"found no channels that could be pruned: {in_words(kept | whole)}")
+    blocks = [b for b in find_blocks(module) if not any(is_in(layer, kept) for layer in b.layers)]
+    return Space(module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example))
 
 
 class _Tracer(fx.Tracer):
     """Symbolic tracer that treats frozen modules as one step and remembers where it failed."""
 
-    def __init__(self, frozen: tuple[str, ...]) -> None:
+    def __init__(self, frozen: tuple[str, ...] = ()) -> None:
+        # Without arguments torch makes one when it unpickles the graph; then every module is one step.
         super().__init__()
         self.frozen = frozen
         self.failed_in: str | None = None
@@ -96,105 +89,41 @@ class _Tracer(fx.Tracer):
             raise
 
 
-def _symbolic(prototype: nn.Module, frozen: tuple[str, ...]) -> fx.GraphModule:
-    tracer = _Tracer(frozen)
-    try:
-        graph = tracer.trace(prototype)
-    except Exception as error:
-        name = tracer.failed_in
-        if name is None:
-            raise PrototypeError(
-                f"cannot trace the prototype: {_first_line(error)}, in {type(prototype).__name__}.forward itself; "
-                "move that part into a sub-module, which can then be frozen"
-            ) from error
-        kind = type(prototype.get_submodule(name)).__name__
-        raise PrototypeError(
-            f"cannot trace module '{name}' ({kind}): {_first_line(error)}; "
-            f"keep it as it is with --freeze {name}, or rewrite it without data-dependent control flow"
-        ) from error
+def _symbolic(prototype: nn.Module, frozen: dict[str, str]) -> tuple[fx.GraphModule, dict[str, str]]:
+    """The traced prototype, and `frozen` with what else had to be kept as one step for it."""
+    failed: dict[str, str] = {}
+    while True:
+        tracer = _Tracer(tuple(frozen | failed))
+        try:
+            graph = tracer.trace(prototype)
+            break
+        except Exception as error:
+            name = tracer.failed_in
+            if name is None or name in frozen | failed:
+                raise _untraceable(prototype, failed, error) from error
+            # Where a module fails for what it gets from another, only the outer one need be kept.
+            failed = {inner: reason for inner, reason in failed.items() if not is_in(inner, [name])}
+            failed[name] = f"cannot be traced: {first_line(error)}"
     module = fx.GraphModule(prototype, graph).eval()
     # torch-pruning follows autograd, so a parameter that the user froze for training would hide its layer.
-    return module.requires_grad_(True)
+    return module.requires_grad_(True), frozen | failed
 
 
-def _find_groups(module: fx.GraphModule, example: Tensor, frozen: tuple[str, ...]) -> list[GroupInfo]:
-    graph = dependency_graph(module, example)
-    names = {m: name for name, m in module.named_modules()}
-    inside_frozen = tuple(f"{name}." for name in frozen)
-    untouchable = [m for m, name in names.items() if _is_in(name, frozen, inside_frozen)]
-    # The network's outputs are not ours to change, nor is what a frozen module is fed: it may count on its shape.
-    ends = [n for n in module.graph.nodes if n.op == "output" or (n.op == "call_module" and n.target in frozen)]
-    untouchable += list(_feeding(module, ends))
-    order = {str(n.target): i for i, n in enumerate(module.graph.nodes) if n.op == "call_module"}
-    groups: list[GroupInfo] = []
-    visited: set[str] = set()
-    # Forward order, and never from a depthwise layer: behind a concatenation that one couples what can be kept apart.
-    for root in sorted(names.values(), key=lambda name: order.get(name, len(order))):
-        layer = module.get_submodule(root)
-        if root in visited or layer in untouchable or not _may_be_root(layer):
-            continue
-        channels = int(graph.get_out_channels(layer))
-        pruner = graph.get_pruner_of_module(layer).prune_out_channels
-        group = graph.get_pruning_group(layer, pruner, list(range(channels)))
-        members = sorted(_members(group, names, graph), key=lambda name: order.get(name, len(order)))
-        visited.update(members)
-        touched = {names[dep.target.module] for dep, _ in group if dep.target.module in names}
-        if any(_is_in(name, frozen, inside_frozen) for name in touched) or _has_odd_convolution(module, touched):
-            continue
-        if any(module.get_submodule(name) in untouchable for name in members):
-            continue
-        groups.append(GroupInfo(name=root, channels=channels, layers=members))
-    if not groups:
-        raise PrototypeError("found no channels that could be pruned: every layer is frozen, or leads to the output")
-    return groups
-
-
-def _may_be_root(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        return layer.groups == 1
-    return isinstance(layer, nn.Linear)
-
-
-def _members(group: Any, names: dict[nn.Module, str], graph: Any) -> Iterator[str]:
-    """Names of the layers whose outputs make up a group."""
-    seen = set()
-    for dep, _ in group:
-        module = dep.target.module
-        if module in names and graph.is_out_channel_pruning_fn(dep.handler) and names[module] not in seen:
-            seen.add(names[module])
-            yield names[module]
-
-
-def _feeding(module: fx.GraphModule, ends: Iterable[fx.Node]) -> Iterator[nn.Module]:
-    """The layers with weights whose channels arrive at these nodes, or pass through one of them."""
-    pending, seen = [node for end in ends for node in end.all_input_nodes], set()
-    while pending:
-        node = pending.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-            yield layer
-        else:
-            pending.extend(node.all_input_nodes)
-
-
-def _has_odd_convolution(module: fx.GraphModule, names: set[str]) -> bool:
-    """Grouped convolutions that are not depthwise constrain channels in ways the genome does not express."""
-    layers = [module.get_submodule(name) for name in names]
-    return any(
-        isinstance(layer, nn.modules.conv._ConvNd)
-        and layer.groups > 1
-        and not layer.groups == layer.in_channels == layer.out_channels
-        for layer in layers
+def _untraceable(prototype: nn.Module, failed: dict[str, str], error: Exception) -> PrototypeError:
+    where = f"{first_line(error)}, in {type(prototype).__name__}.forward itself"
+    if not failed:
+        return PrototypeError(
+            f"cannot trace the prototype: {where}; move that part into a sub-module, which can then be frozen"
+        )
+    name, reason = next(iter(failed.items()))
+    kind = type(prototype.get_submodule(name)).__name__
+    return PrototypeError(
+        f"module '{name}' ({kind}) {reason}; with it kept as it is, the prototype still cannot be traced: {where}; "
+        f"rewrite it without data-dependent control flow, or freeze a module around it with --freeze"
     )
 
 
-def _is_in(name: str, frozen: tuple[str, ...], inside_frozen: tuple[str, ...]) -> bool:
-    return name in frozen or name.startswith(inside_frozen)
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from edgesynth.records import Measurement, Parity
 from edgesynth.synthesis.workshop import Workshop
 
-__all__ = ["deliver"]
+__all__ = ["PARITY_IMAGES", "deliver"]
 
 PARITY_IMAGES = 256
 
 
 def deliver(workshop: Workshop, module: nn.Module, path: Path, val_outputs: Tensor) -> tuple[Parity, list[Measurement]]:
     """Write `module` to `path` at an opset that every target takes, compare it with what PyTorch answered on the
-    validation images (`val_outputs`), and measure it on every target, in the order of the workshop.
+    first PARITY_IMAGES validation images or more (`val_outputs`), and measure it on every target, in the order of
+    the workshop.
 
     Raises ExportError, ParityError, DeviceError.
     """

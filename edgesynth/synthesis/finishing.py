@@ -1,20 +1,24 @@
 """From a candidate to a FermiNet: inherit weights, distil, export, check against PyTorch, measure, judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-from torch import Tensor, fx
+from torch import Tensor
 
+from edgesynth.data.source import Split
+from edgesynth.errors import DeviceError, ExportError
 from edgesynth.performance import LEAST_METRIC, netscore
-from edgesynth.records import Measurement, Network
+from edgesynth.records import Measurement, Network, Parity
 from edgesynth.requirements import METRICS, Requirement
 from edgesynth.space.surgery import materialise
-from edgesynth.synthesis.delivery import deliver
+from edgesynth.synthesis.delivery import PARITY_IMAGES, deliver
+from edgesynth.synthesis.finetuning import Finetuned, Finetuning, Unusable, checkpoint_files, name_of
 from edgesynth.synthesis.prototype import Prototype
 from edgesynth.synthesis.scoring import RECALIBRATION, Score, measured_value
-from edgesynth.synthesis.storage import load_weights, save_weights, write_json
-from edgesynth.synthesis.training import Recipe, outputs, recalibrate, seed_of, train
+from edgesynth.synthesis.selection import Candidate
+from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, write_file, write_json
+from edgesynth.synthesis.training import outputs
 from edgesynth.synthesis.workshop import Workshop
 
 __all__ = ["Finisher", "read_test_metric"]
@@ -22,61 +26,102 @@ __all__ = ["Finisher", "read_test_metric"]
 
 @dataclass(frozen=True)
 class Finisher:
-    """Finishes networks of one run. `epochs` of 0 leave the inherited weights as they are."""
+    """Finishes networks of one run. `epochs` of 0 leave the inherited weights as they are.
+
+    Training goes through the workshop's executor; export, parity and measurements are this machine's.
+    """
 
     workshop: Workshop
     prototype: Prototype
     shared: Mapping[str, Tensor]
     epochs: int
 
-    def __call__(self, score: Score, seed: int, cycle: int | None = None) -> Network:
-        """Finish the candidate G(seed), of the generator before `cycle` or the learned one, unless it is on record.
+    def __call__(self, candidate: Candidate, cycle: int | None = None) -> Network | None:
+        """Finish one candidate as `many` does."""
+        (network,) = self.many([candidate], cycle)
+        return network
 
-        Deterministic on one CPU, but for what devices measure.
+    def many(self, candidates: Sequence[Candidate], cycle: int | None = None) -> Iterator[Network | None]:
+        """Finish candidates, in their order: each G(seed), of the generator before `cycle` or the learned one.
+
+        None for one that cannot be finished, which is a fact of the run like any other. What is on record is not done
+        again. Deterministic on one CPU and for one number of threads, but for what devices measure.
         """
-        journal = self.workshop.journal
+        training = self._trained([c.score for c in candidates if not self._is_trained(c.score)])
+        if self.workshop.executor.place != "process":
+            # A measurement beside other processes that train would be of no use.
+            for _ in training:
+                pass
+        for candidate in candidates:
+            if not self._is_trained(candidate.score):
+                next(training)
+            yield self._delivered(candidate, cycle)
+
+    def _is_trained(self, score: Score) -> bool:
+        keys = [("network", score.digest), ("failed", score.digest), ("trained", self._key(score))]
+        return any(self.workshop.journal.get(*key) is not None for key in keys)
+
+    def _trained(self, scores: Sequence[Score]) -> Iterator[None]:
+        """Train one after the other, and record each as soon as it is known."""
+        workshop = self.workshop
+        outcomes = workshop.executor.map(self._finetuning, self._announced(scores))
+        for score, outcome in zip(scores, outcomes, strict=True):
+            if isinstance(outcome, Unusable):
+                self._fail(score, outcome.reason)
+            else:
+                self._record(score, outcome)
+            for path in checkpoint_files(workshop.run / "checkpoints", name_of(score), self.epochs):
+                path.unlink(missing_ok=True)
+            yield
+
+    def _announced(self, scores: Sequence[Score]) -> Iterator[Score]:
+        for score in scores:
+            if self.epochs > 0:
+                self.workshop.progress.stage(
+                    f"finishing {name_of(score)}: {score.macs:,} MACs, {score.params:,} parameters"
+                )
+            yield score
+
+    def _record(self, score: Score, trained: Finetuned) -> None:
+        workshop = self.workshop
+        write_file(workshop.run / "networks" / name_of(score) / "weights.safetensors", trained.weights)
+        fact = {"digest": digest_of(from_bytes(trained.weights)), "metric": trained.metric, "scores": trained.scores}
+        workshop.journal.put("trained", self._key(score), fact)
+        if workshop.executor.place != "process" and self.epochs > 0:
+            workshop.progress.note(f"{name_of(score)}: trained, {trained.metric:.2%} on validation")
+
+    def _delivered(self, candidate: Candidate, cycle: int | None) -> Network | None:
+        journal, score = self.workshop.journal, candidate.score
         recorded = journal.get("network", score.digest)
         if recorded is not None:
             return Network.model_validate(recorded)
-        name = f"fermi-{score.digest[:6]}"
-        module = self._train(score, name)
-        network = self._describe(score, seed, cycle, name, module)
-        journal.put("network", score.digest, network.model_dump(mode="json"))
-        self._checkpoint(name).unlink(missing_ok=True)
-        return network
+        if journal.get("failed", score.digest) is None:
+            try:
+                network = self._describe(candidate, cycle)
+            except (ExportError, DeviceError) as error:
+                if isinstance(error, DeviceError) and not self._devices_are_well():
+                    raise
+                self._fail(score, str(error))
+            else:
+                journal.put("network", score.digest, network.model_dump(mode="json"))
+                return network
+        reason = journal.get("failed", score.digest)
+        self.workshop.progress.note(f"{name_of(score)} cannot be finished and is passed over: {reason}")
+        return None
 
-    def _train(self, score: Score, name: str) -> fx.GraphModule:
-        workshop = self.workshop
-        module = materialise(workshop.space, score.genome, self.prototype.ranking, self.shared)
-        recalibrate(module, workshop.train.images[:RECALIBRATION])
-        if self.epochs > 0:
-            workshop.progress.stage(f"finishing {name}: {score.macs:,} MACs, {score.params:,} parameters")
-            train(
-                module,
-                workshop.task,
-                workshop.train,
-                Recipe(self.epochs),
-                seed=seed_of(workshop.seed(4), int(score.digest, 16)),
-                mirror=workshop.data.mirror,
-                teacher=self.prototype.teacher,
-                checkpoint=self._checkpoint(name),
-                on_epoch=lambda done, loss: workshop.progress.epoch(name, done, self.epochs, loss),
-            )
-        return module
-
-    def _describe(self, score: Score, seed: int, cycle: int | None, name: str, module: fx.GraphModule) -> Network:
-        workshop = self.workshop
+    def _describe(self, candidate: Candidate, cycle: int | None) -> Network:
+        workshop, score = self.workshop, candidate.score
+        name = name_of(score)
         folder = workshop.run / "networks" / name
-        answers = outputs(module, workshop.data.val.images)
-        metric = workshop.task.evaluate(answers, workshop.data.val.targets)
-        save_weights(folder / "weights.safetensors", module)
+        trained = workshop.journal.get("trained", self._key(score)) or {}
+        metric = trained["metric"]
+        parity, measurements = self._deliver(score, trained["digest"])
         write_json(folder / "genome.json", score.genome.model_dump())
-        parity, measurements = deliver(workshop, module, folder / "model.onnx", answers)
         values = _values(metric, score, measurements, workshop.requirements)
         verdicts = {r.text: r.met(values.get(r.key), self.prototype.values.get(r.key)) for r in workshop.requirements}
         return Network(
             name=name,
-            seed=seed,
+            seed=candidate.seed,
             cycle=cycle,
             epochs=self.epochs,
             genome=score.genome,
@@ -86,6 +131,7 @@ class Finisher:
             params=score.params,
             macs=score.macs,
             netscore=netscore(max(metric, LEAST_METRIC), score.params, score.macs),
+            scores={**trained["scores"], "predicted": candidate.predicted},
             onnx=f"networks/{name}/model.onnx",
             parity=parity,
             measurements=measurements,
@@ -93,8 +139,50 @@ class Finisher:
             requirements=verdicts,
         )
 
-    def _checkpoint(self, name: str) -> Path:
-        return self.workshop.run / "checkpoints" / f"{name}-{self.epochs}-epochs.safetensors"
+    def _deliver(self, score: Score, digest: str) -> tuple[Parity, list[Measurement]]:
+        workshop = self.workshop
+        folder = workshop.run / "networks" / name_of(score)
+        module = materialise(workshop.space, score.genome, self.prototype.ranking)
+        module.load_state_dict(load_weights(folder / "weights.safetensors", digest))
+        answers = outputs(module, workshop.data.val.images[:PARITY_IMAGES])
+        return deliver(workshop, module, folder / "model.onnx", answers)
+
+    def _devices_are_well(self) -> bool:
+        """Whether every target still answers about the prototype, as it has done before: then the network is to blame
+        for what a device cannot do."""
+        try:
+            for oracle in self.workshop.oracles.values():
+                oracle.measure(self.workshop.run / (self.prototype.info.onnx or ""))
+        except DeviceError:
+            return False
+        return True
+
+    def _fail(self, score: Score, reason: str) -> None:
+        self.workshop.journal.put("failed", score.digest, reason)
+
+    def _key(self, score: Score) -> str:
+        return f"{score.digest} {self.epochs} epochs"
+
+    @cached_property
+    def _finetuning(self) -> Finetuning:
+        workshop = self.workshop
+        return Finetuning(
+            space=workshop.space,
+            ranking=self.prototype.ranking,
+            shared=self.shared,
+            task=workshop.task,
+            train=workshop.train,
+            # A part of a tensor is pickled with the whole of it, a copy is not.
+            calibration=workshop.train.images[:RECALIBRATION].clone(),
+            scoring=Split(workshop.scoring.images.clone(), workshop.scoring.targets.clone()),
+            val=workshop.data.val,
+            teacher=self.prototype.teacher,
+            mirror=workshop.data.mirror,
+            epochs=self.epochs,
+            seed=workshop.seed(4),
+            checkpoints=None if workshop.executor.place == "cluster" else workshop.run / "checkpoints",
+            on_epoch=lambda name, done, loss: workshop.progress.epoch(name, done, self.epochs, loss),
+        )
 
 
 def _values(

@@ -102,8 +102,8 @@ class Generator(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self._groups, self._blocks = tuple(groups), tuple(blocks)
-        self._costs, self.conditions = costs, conditions
+        self.groups, self.blocks = tuple(groups), tuple(blocks)
+        self.costs, self.conditions = costs, conditions
         random = torch.Generator().manual_seed(seed_of(seed))
         first, second = _linear(LATENT + 2 * len(conditions.columns), HIDDEN), _linear(HIDDEN, HIDDEN)
         self.body = nn.Sequential(first, nn.Tanh(), second, nn.Tanh())
@@ -123,7 +123,7 @@ class Generator(nn.Module):
 
     def latents(self, seeds: Sequence[int]) -> Latents:
         """Those of the seeds, for this space."""
-        return latents(seeds, len(self._blocks), len(self._costs.resolutions))
+        return latents(seeds, len(self.blocks), len(self.costs.resolutions))
 
     def forward(self, noise: Latents, bounds: Tensor, shift: Tensor | float = 0.0) -> Draft:
         """Genomes for latents and bounds (N, K; NaN: none); `shift` is added to the width logits."""
@@ -146,14 +146,14 @@ class Generator(nn.Module):
 
     def genomes(self, draft: Draft) -> list[Genome]:
         """The drafts as canonical genomes."""
-        sizes = [None, *self._costs.resolutions[1:]]
+        sizes = [None, *self.costs.resolutions[1:]]
         rows = zip(draft.widths.tolist(), draft.kept.tolist(), draft.resolution.argmax(dim=1).tolist(), strict=True)
         return [
             canonical(
-                {g.name: round(w) for g, w in zip(self._groups, widths, strict=True)},
-                {b.name: k > 0.5 for b, k in zip(self._blocks, kept, strict=True)},
-                self._groups,
-                self._blocks,
+                {g.name: round(w) for g, w in zip(self.groups, widths, strict=True)},
+                {b.name: k > 0.5 for b, k in zip(self.blocks, kept, strict=True)},
+                self.groups,
+                self.blocks,
                 sizes[choice],
             )
             for widths, kept, choice in rows
@@ -241,7 +241,7 @@ class Generator(nn.Module):
 
     def _over(self, widths: Tensor, kept: Tensor, resolution: Tensor, bounds: Tensor) -> Tensor:
         """(N, 2) logarithms of MACs and of parameters over their bounds; at most 0 where they fit or none is asked."""
-        params, macs = self._costs(widths.double(), kept.double(), resolution.double())
+        params, macs = self.costs(widths.double(), kept.double(), resolution.double())
         ratios = []
         for name, size in (("macs<=", macs), ("params<=", params)):
             bound = bounds[:, self.conditions.columns.index(name)].double()

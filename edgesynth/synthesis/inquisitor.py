@@ -5,9 +5,9 @@ monotone additive models: no width can grow and make the prediction of the metri
 group, the share of channels kept on three scales (linear, logarithmic, inverse: thin layers hurt more per channel than
 wide ones) and the share of the *response* kept: the Taylor scores of the kept channels over those of all, as measured
 on the networks probed so far; per droppable block whether it stays, weighed by the change that it was seen to make
-to the residual stream; per resolution whether the network has at least that one; and the logarithms of
-MACs and parameters, since what a channel is worth depends on all the others. With a few hundred scores at most, such a
-model ranks better than a neural network does.
+to the residual stream; per resolution whether the network has at least that one; and the logarithms of MACs and
+parameters, since what a channel is worth depends on all the others. With a few hundred scores at most, such a model
+ranks better than a neural network does.
 """
 
 import math

@@ -71,7 +71,7 @@ class Learner:
         predicted = self._predict(genomes)
         scores = score([*genomes, *explorers])
         for one in scores:
-            if one.digest not in self._scores:
+            if one.failure is None and one.digest not in self._scores:
                 self.inquisitor.evidence.add(one.genome, one.responses)
                 self._scores[one.digest] = one
         self._learn()
@@ -85,7 +85,7 @@ class Learner:
         """
         values, prototype = values_of(score, self._expected(score)), self.objective.prototype
         asked = self.objective.demand if demand is None else demand
-        return all(r.met(values.get(r.key), prototype.get(r.key)) is True for r in asked)
+        return score.failure is None and all(r.met(values.get(r.key), prototype.get(r.key)) is True for r in asked)
 
     def shortfall(self, score: Score) -> float:
         """Sum of the relative violations; 0 for a network that meets everything that can be told."""

@@ -60,7 +60,10 @@ def probe(
             handle.remove()
         network.zero_grad(set_to_none=True)
     return Responses(
-        groups={name: _response(activation, len(stimuli)) for name, activation in activations.items()},
+        groups={
+            name: _response(activation, len(stimuli), isinstance(present[watched[name]], nn.Linear))
+            for name, activation in activations.items()
+        },
         blocks={name: float(changes[name] / streams[name].clamp_min(1e-12)) for name in changes},
     )
 
@@ -100,8 +103,11 @@ def _keep_norm_of_output(store: dict[str, Tensor], name: str):  # type: ignore[n
     return hook
 
 
-def _response(activation: Tensor, images: int) -> GroupResponse:
+def _response(activation: Tensor, images: int, last: bool) -> GroupResponse:
+    """`last`: channels are the last dimension, as a linear layer has them, instead of the second."""
     values, gradient = activation.detach(), activation.grad
+    if last:
+        values, gradient = values.movedim(-1, 1), None if gradient is None else gradient.movedim(-1, 1)
     by_channel = values.abs().reshape(images, values.shape[1], -1)
     if gradient is None:
         taylor = torch.zeros(values.shape[1])

@@ -8,6 +8,7 @@ from edgesynth.performance import LEAST_METRIC, netscore
 from edgesynth.records import Measurement, PrototypeInfo
 from edgesynth.requirements import METRICS, ON_TARGET, check_consistent
 from edgesynth.space.genome import full_genome
+from edgesynth.space.groups import in_words
 from edgesynth.space.surgery import Ranking
 from edgesynth.synthesis.delivery import deliver
 from edgesynth.synthesis.probe import probe
@@ -62,6 +63,7 @@ def prepare_prototype(workshop: Workshop) -> Prototype:
 
 def _train(workshop: Workshop) -> None:
     question = workshop.question
+    workshop.progress.note(f"stays whole: {in_words(workshop.space.whole)}")
     if question.weights is not None:
         workshop.progress.note(f"prototype: weights from {question.weights}")
         return
@@ -97,6 +99,7 @@ def _describe(workshop: Workshop) -> PrototypeInfo:
         groups=list(space.groups),
         blocks=list(space.blocks),
         resolutions=list(space.resolutions),
+        whole=space.whole,
     )
 
 

@@ -2,25 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor
 
 import edgesynth
-from edgesynth.errors import RunError
-from edgesynth.records import Cycle, GeneratorInfo, Genome, Network, Results
+from edgesynth.errors import RunError, ToolError
+from edgesynth.records import Cycle, GeneratorInfo, Genome, Insight, Network, Results
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Conditions, Demand
+from edgesynth.synthesis.executors import Executor
 from edgesynth.synthesis.finishing import Finisher, read_test_metric
 from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
+from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
 from edgesynth.synthesis.question import Question, recorded_question
+from edgesynth.synthesis.rungs import rungs
 from edgesynth.synthesis.scoring import Score, Scorer
-from edgesynth.synthesis.selection import Candidate, Selection, transfer_factor
+from edgesynth.synthesis.selection import DRAWN, Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import outputs
@@ -28,7 +33,7 @@ from edgesynth.synthesis.workshop import Workshop, open_workshop, smallest
 
 __all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 
-RESULTS, GENERATOR = "results.json", "generator.safetensors"
+RESULTS = "results.json"
 SYNTHESIS = "synthesis"
 """Name of the batch of networks that `synthesize` finishes."""
 POOL = 24
@@ -40,12 +45,14 @@ PILOT_AFTER = 3
 ATTEMPTS_A_NETWORK = 2
 
 
-def synthesize(question: Question, journal: Journal, progress: Progress) -> Results:
+def synthesize(question: Question, journal: Journal, progress: Progress, executor: Executor | None = None) -> Results:
     """Answer the question, or go on answering it, and write results.json.
+
+    Candidates are scored and trained by the executor, which must be entered; in this process where there is none.
 
     Raises the EdgesynthError of what is wrong; what was found out before is in the journal and not done again.
     """
-    with open_workshop(question, journal, progress) as workshop:
+    with open_workshop(question, journal, progress, executor) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         own = _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
@@ -60,7 +67,13 @@ def own_networks(journal: Journal, results: Results) -> list[Network]:
 
 
 def generate(
-    journal: Journal, count: int, seed: int, epochs: int | None, asked: Demand | None, progress: Progress
+    journal: Journal,
+    count: int,
+    seed: int,
+    epochs: int | None,
+    asked: Demand | None,
+    progress: Progress,
+    executor: Executor | None = None,
 ) -> list[Network]:
     """More networks from the generator that a run has learned, without learning again; results.json gains them.
 
@@ -70,7 +83,7 @@ def generate(
     if journal.get("run", "finished") is None:
         raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
-    with open_workshop(question, journal, progress, asked) as workshop:
+    with open_workshop(question, journal, progress, executor, asked) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         texts = "" if asked is None else "".join(f" {requirement.text}" for requirement in asked)
@@ -96,8 +109,10 @@ class _Bench:
         unique = {digest(genome): genome for genome in genomes}
         missing = [genome for key, genome in unique.items() if journal.get("score", key) is None]
         progress.scored(0, len(missing))
-        for done, score in enumerate(self.workshop.executor.map(self.scorer, missing), start=1):
+        for done, score in enumerate(self.scorer.scores(missing, self.workshop.executor), start=1):
             journal.put("score", score.digest, score.model_dump(mode="json"))
+            if score.failure is not None:
+                progress.note(f"network {score.digest} cannot be scored and is passed over: {score.failure}")
             progress.scored(done, len(missing))
         return [Score.model_validate(journal.get("score", digest(genome))) for genome in genomes]
 
@@ -110,10 +125,7 @@ def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
 def _prepare(workshop: Workshop) -> _Bench:
     prototype = prepare_prototype(workshop)
     space, costs = workshop.space, workshop.costs
-    least = smallest(space, costs)
-    conditions = Conditions(
-        workshop.question.parsed(), prototype.values, {"macs": float(least.macs), "params": float(least.params)}
-    )
+    conditions = Conditions(workshop.question.parsed(), prototype.values, _least(workshop))
     conditions.check(workshop.requirements)
     generator = Generator(space.groups, space.blocks, costs, conditions, workshop.seed(2))
     evidence = Evidence(space.groups, space.blocks, prototype.ranking)
@@ -222,7 +234,9 @@ def _pilot(bench: _Bench, cycle: int) -> None:
     workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
     for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
-        network = finisher(candidate.score, candidate.seed, cycle)
+        network = finisher(candidate, cycle)
+        if network is None:
+            continue
         bench.learner.objective.transfer = _transfer(bench, [network])
         workshop.progress.network(network, int(network.satisfied), workshop.question.count)
         break
@@ -238,22 +252,15 @@ def _is_flat(cycles: Sequence[Cycle]) -> bool:
 
 
 def _save_generator(bench: _Bench) -> None:
-    """generator.safetensors and, beside it, what one needs to know to use it."""
-    workshop, generator = bench.workshop, bench.learner.generator
-    tensors = generator.state_dict()
-    info = {
-        "schema": "edgesynth.generator/1",
-        "digest": digest_of(tensors),
-        "prototype": workshop.question.prototype,
-        "requirements": list(workshop.question.requirements),
-        "conditions": list(generator.conditions.columns),
-        "resolutions": [list(resolution) for resolution in workshop.space.resolutions],
-        "groups": [group.model_dump() for group in workshop.space.groups],
-        "blocks": [block.model_dump() for block in workshop.space.blocks],
-    }
-    write_file(workshop.run / GENERATOR, to_bytes(tensors))
-    write_json(workshop.run / "generator.json", info)
-    workshop.journal.put("generator", "learned", {"digest": info["digest"]})
+    workshop, prototype = bench.workshop, bench.prototype
+    least = _least(workshop)
+    digest = save_generator(workshop.run, bench.learner.generator, workshop.question.prototype, prototype.values, least)
+    workshop.journal.put("generator", "learned", {"digest": digest})
+
+
+def _least(workshop: Workshop) -> dict[str, float]:
+    least = smallest(workshop.space, workshop.costs)
+    return {"macs": float(least.macs), "params": float(least.params)}
 
 
 def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int) -> list[Network]:
@@ -273,15 +280,25 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     learner.objective.transfer = _transfer(bench, before)
     selection = Selection(learner, bench.score, first_seed, count, [network.genome for network in before])
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
-    attempts = iter(selection)
-    while sum(network.satisfied for network in done) < count and len(done) < ATTEMPTS_A_NETWORK * count:
-        candidate = next((c for c in attempts if not _finished_otherwise(journal, c, epochs)), None)
-        if candidate is None:
-            progress.note(f"no further network that is small enough and different from seed {first_seed} on")
+    fresh = (c for c in selection if not _finished_otherwise(journal, c, epochs))
+    failed = 0
+    while (wanted := count - sum(network.satisfied for network in done)) > 0:
+        # In rounds, in which nothing depends on what comes out first: any executor goes through the same candidates.
+        left = ATTEMPTS_A_NETWORK * count - len(done) - failed
+        candidates = list(islice(fresh, min(wanted, left)))
+        if not candidates:
+            if left > 0:
+                progress.note(f"no further network that is small enough and different from seed {first_seed} on")
             break
-        done.append(finisher(candidate.score, candidate.seed))
+        for network in finisher.many(candidates):
+            if network is None:
+                failed += 1
+                continue
+            done.append(network)
+            progress.network(network, sum(network.satisfied for network in done), count)
         learner.objective.transfer = _transfer(bench, [*before, *done])
-        progress.network(done[-1], sum(network.satisfied for network in done), count)
+    if failed and not done:
+        raise ToolError(f"none of the {failed} networks that were tried could be finished: {journal.all('failed')[-1]}")
     return done
 
 
@@ -335,12 +352,22 @@ def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
             conditions=list(bench.learner.generator.conditions.columns),
             cycles=cycles,
             transfer=_transfer(bench, networks),
+            rungs=rungs(networks),
+            insight=_insight(bench),
         ),
         networks=networks,
         warnings=_warnings(workshop, networks),
     )
     write_json(workshop.run / RESULTS, results.model_dump(mode="json"))
     return results
+
+
+def _insight(bench: _Bench) -> Insight:
+    """What was known at the end of learning; its seeds are those that networks are first chosen from."""
+    learner, first = bench.learner, bench.workshop.question.seed
+    genomes = learner.generator.generate(range(first, first + DRAWN))
+    scores = [_known_score(bench.workshop.journal, key) for key in learner.known]
+    return insight(learner.inquisitor, bench.prototype.info, genomes, scores)
 
 
 def _warnings(workshop: Workshop, networks: Sequence[Network]) -> list[str]:

@@ -1,22 +1,27 @@
 """Scoring a candidate cheaply: sliced shared weights, batch norm measured anew, one look at the scoring split."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import torch
 from edgesynth_exporters.export import export_onnx
 from edgesynth_exporters.targets import find_target
-from torch import Tensor
+from pydantic import ValidationError
+from torch import Tensor, fx
 
 from edgesynth.data.source import Split
 from edgesynth.devices import Oracle
+from edgesynth.errors import ExportError
 from edgesynth.records import Genome, Measurement, Record
 from edgesynth.requirements import ON_TARGET, Requirement
 from edgesynth.space.cost import count
 from edgesynth.space.genome import digest
 from edgesynth.space.surgery import Ranking, materialise
 from edgesynth.space.trace import Space
+from edgesynth.synthesis.executors import Executor
 from edgesynth.synthesis.probe import Responses, probe
 from edgesynth.synthesis.training import outputs, recalibrate
 from edgesynth.tasks import Task
@@ -29,7 +34,11 @@ RECALIBRATION = 512
 
 class Score(Record):
     """What is known of a candidate without training it. `metric` is that of sliced shared weights on the scoring
-    split; `on_target` holds what requirements ask of targets, by key (`latency_ms@host`), None where unknown."""
+    split; `on_target` holds what requirements ask of targets, by key (`latency_ms@host`), None where unknown.
+
+    `failure` says why a network could not be scored. Such a one is worth nothing: its metric is 0, and nobody learns
+    from its figures.
+    """
 
     digest: str
     genome: Genome
@@ -38,6 +47,57 @@ class Score(Record):
     macs: int
     on_target: dict[str, float | None]
     responses: Responses
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score without figures of targets, and for each opset that is wanted the network as an ONNX file."""
+
+    score: Score
+    files: dict[int, bytes]
+
+
+@dataclass(frozen=True)
+class CheapScoring:
+    """The part of scoring that any machine can do, a pure function of a genome. `calibration` are the images that
+    batch norm is measured on; `opsets` those of the targets to be asked about the network."""
+
+    space: Space
+    ranking: Ranking
+    shared: Mapping[str, Tensor]
+    task: Task
+    calibration: Tensor
+    scoring: Split
+    opsets: frozenset[int]
+
+    def __call__(self, genome: Genome) -> Scored:
+        network = materialise(self.space, genome, self.ranking, self.shared)
+        recalibrate(network, self.calibration)
+        costs = count(network, self.space.example)
+        score = Score(
+            digest=digest(genome),
+            genome=genome,
+            metric=0.0,
+            params=costs.params,
+            macs=costs.macs,
+            on_target={},
+            responses=Responses(groups={}, blocks={}),
+        )
+        answers = outputs(network, self.scoring.images)
+        if not torch.isfinite(answers).all():
+            return _failed(score, "its answers are not finite")
+        metric = self.task.evaluate(answers, self.scoring.targets)
+        stimuli = Split(self.scoring.images[:STIMULI], self.scoring.targets[:STIMULI])
+        try:
+            responses = probe(network, genome, self.space.groups, self.space.blocks, self.task, stimuli)
+        except ValidationError:  # of a record that takes only finite numbers
+            return _failed(score, "its responses to stimuli are not finite")
+        try:
+            files = {opset: _export(network, self.space.example, opset) for opset in sorted(self.opsets)}
+        except ExportError as error:
+            return _failed(score, str(error))
+        return Scored(score.model_copy(update={"metric": metric, "responses": responses}), files)
 
 
 @dataclass(frozen=True)
@@ -53,35 +113,59 @@ class Scorer:
     requirements: Sequence[Requirement]
     screens: Mapping[str, Oracle]
 
-    def __call__(self, genome: Genome) -> Score:
-        """Score one genome; deterministic but for what a real device measures."""
-        network = materialise(self.space, genome, self.ranking, self.shared)
-        recalibrate(network, self.train.images[:RECALIBRATION])
-        metric = self.task.evaluate(outputs(network, self.scoring.images), self.scoring.targets)
-        stimuli = Split(self.scoring.images[:STIMULI], self.scoring.targets[:STIMULI])
-        responses = probe(network, genome, self.space.groups, self.space.blocks, self.task, stimuli)
-        costs = count(network, self.space.example)
-        return Score(
-            digest=digest(genome),
-            genome=genome,
-            metric=metric,
-            params=costs.params,
-            macs=costs.macs,
-            on_target=self._on_target(network),
-            responses=responses,
+    def scores(self, genomes: Iterable[Genome], executor: Executor) -> Iterator[Score]:
+        """Score genomes, in their order; deterministic but for what a real device measures.
+
+        Targets are asked here, when the executor has handed the network back; where other processes would compute
+        beside a measurement, when it has handed back all.
+        """
+        outcomes = executor.map(self._cheap, genomes)
+        if self._wanted and executor.place != "process":
+            outcomes = iter(list(outcomes))
+        for scored in outcomes:
+            yield scored.score.model_copy(update={"on_target": self._on_target(scored)})
+
+    @cached_property
+    def _cheap(self) -> CheapScoring:
+        # A part of a tensor is pickled with the whole of it, a copy is not.
+        return CheapScoring(
+            space=self.space,
+            ranking=self.ranking,
+            shared=self.shared,
+            task=self.task,
+            calibration=self.train.images[:RECALIBRATION].clone(),
+            scoring=Split(self.scoring.images.clone(), self.scoring.targets.clone()),
+            opsets=frozenset(find_target(target).opset for target in self._wanted.values()),
         )
 
-    def _on_target(self, network: object) -> dict[str, float | None]:
-        wanted = {r.key: r for r in self.requirements if r.quantity in ON_TARGET}
-        if not wanted:
-            return {}
+    @cached_property
+    def _wanted(self) -> dict[str, str]:
+        """The targets that requirements speak of, by requirement key."""
+        return {r.key: r.target for r in self.requirements if r.quantity in ON_TARGET and r.target is not None}
+
+    def _on_target(self, scored: Scored) -> dict[str, float | None]:
+        if not scored.files:
+            return dict.fromkeys(self._wanted)
+        measurements = {}
         with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
             path = Path(folder) / "candidate.onnx"
-            measurements = {}
-            for target in sorted({r.target for r in wanted.values() if r.target is not None}):
-                export_onnx(network, self.space.example, path, find_target(target).opset)  # type: ignore[arg-type]
+            for target in sorted(set(self._wanted.values())):
+                path.write_bytes(scored.files[find_target(target).opset])
                 measurements[target] = self.screens[target].measure(path)
-        return {key: measured_value(r.quantity, measurements[r.target or ""]) for key, r in wanted.items()}
+        quantities = {r.key: r.quantity for r in self.requirements}
+        return {key: measured_value(quantities[key], measurements[target]) for key, target in self._wanted.items()}
+
+
+def _failed(score: Score, why: str) -> Scored:
+    return Scored(score.model_copy(update={"failure": why}), {})
+
+
+def _export(network: fx.GraphModule, example: Tensor, opset: int) -> bytes:
+    """The content of the ONNX file. Raises ExportError."""
+    with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
+        path = Path(folder) / "candidate.onnx"
+        export_onnx(network, example, path, opset)
+        return path.read_bytes()
 
 
 def measured_value(quantity: str, measurement: Measurement) -> float | None:

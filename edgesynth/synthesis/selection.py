@@ -7,6 +7,7 @@ import torch
 
 from edgesynth.records import Genome, Network
 from edgesynth.space.genome import digest
+from edgesynth.synthesis.insight import predicted_metrics
 from edgesynth.synthesis.loop import Learner, ScoreMany
 from edgesynth.synthesis.scoring import Score
 
@@ -25,10 +26,11 @@ LEAST_DISTANCE = 0.02
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network of the generator that has been scored."""
+    """A network of the generator that has been scored. `predicted` is the score that the inquisitor expected."""
 
     seed: int
     score: Score
+    predicted: float
 
 
 @dataclass
@@ -69,7 +71,12 @@ class Selection:
         best = sorted(self._promise(list(drawn.values())), key=lambda entry: (entry[0], entry[1]))
         chosen = [(seed, genome) for _, seed, genome in best[: SCORED_A_NETWORK * self.count]]
         scores = self.score([genome for _, genome in chosen])
-        return [Candidate(seed, score) for (seed, _), score in zip(chosen, scores, strict=True)]
+        expected = predicted_metrics(self.learner.inquisitor, [genome for _, genome in chosen])
+        return [
+            Candidate(seed, score, predicted)
+            for (seed, _), score, predicted in zip(chosen, scores, expected, strict=True)
+            if score.failure is None
+        ]
 
     def _fits(self, genome: Genome) -> bool:
         """Whether the genome meets the requirements that can be computed."""

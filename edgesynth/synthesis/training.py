@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, cos, pi
+from math import ceil, cos, pi, prod
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgesynth.data.source import Split
+from edgesynth.space.groups import called_modules, is_torchs
 from edgesynth.synthesis.storage import load_checkpoint, save_checkpoint
 from edgesynth.tasks import Task
 
@@ -87,7 +88,8 @@ def layout_of(module: nn.Module) -> torch.memory_format:
 
     oneDNN's weight gradient of a strided 1x1 convolution in channels-last layout writes past its buffer when there are
     fewer input channels than a vector holds, 8 under AVX2 and 16 under AVX-512: wrong gradients, or a hang
-    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on four input channels).
+    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on four input channels). And `view`
+    refuses a map that is laid out so.
     """
     unsafe = any(
         isinstance(layer, nn.Conv2d)
@@ -96,7 +98,21 @@ def layout_of(module: nn.Module) -> torch.memory_format:
         and layer.in_channels < WIDEST_VECTOR
         for layer in module.modules()
     )
-    return torch.contiguous_format if unsafe else torch.channels_last
+    return torch.contiguous_format if unsafe or _views_maps(module) else torch.channels_last
+
+
+def _views_maps(module: nn.Module) -> bool:
+    """Whether a traced network calls `view` on a map, or may do so in a module that was not traced."""
+    if not isinstance(module, fx.GraphModule):
+        return False
+    if not all(is_torchs(module.get_submodule(name)) for name in called_modules(module)):
+        return True
+    for node in module.graph.nodes:
+        if node.op == "call_method" and node.target == "view":
+            shape = getattr(node.args[0].meta.get("tensor_meta"), "shape", None)
+            if shape is None or prod(shape[2:]) > 1:
+                return True
+    return False
 
 
 def place(module: nn.Module, where: torch.device, layout: torch.memory_format) -> None:
@@ -138,12 +154,14 @@ def train(
     mirror: bool,
     teacher: Teacher | None = None,
     checkpoint: Path | None = None,
+    look: Callable[[int, nn.Module], None] = lambda epoch, module: None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> None:
     """Train in place; the module comes back on the CPU in eval mode.
 
     Deterministic for a seed on one machine, also when it was interrupted and found its `checkpoint` (written after
-    every epoch, removed by the caller). `on_epoch(done, mean loss)` is called after each epoch.
+    every epoch, removed by the caller). `look(done, module)` is called after each epoch before its checkpoint is
+    written, and must leave the module as it is; `on_epoch(done, mean loss)` after that.
     """
     where, layout = device(), layout_of(module)
     place(module, where, layout)
@@ -171,6 +189,7 @@ def train(
                 optimizer.step()
                 total += float(loss.detach()) * len(targets)
                 step += 1
+        look(epoch + 1, module)
         if checkpoint is not None:
             save_checkpoint(checkpoint, module, optimizer, epoch + 1, training)
         on_epoch(epoch + 1, total / len(split))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from edgesynth_exporters.outputs import named_outputs
 
 from edgesynth.data import DataSet, Split, find_source
 from edgesynth.devices import Oracle, open_oracle
@@ -16,9 +17,9 @@ from edgesynth.records import DataInfo
 from edgesynth.requirements import METRICS, Requirement, check_consistent
 from edgesynth.space.cost import CostModel, Costs, count
 from edgesynth.space.genome import allowed_widths, canonical
-from edgesynth.space.surgery import trial_surgery
 from edgesynth.space.trace import Space, trace
-from edgesynth.synthesis.executor import Executor, InProcess
+from edgesynth.space.trial import trial_surgery
+from edgesynth.synthesis.executors import Executor, InProcess
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
@@ -34,8 +35,8 @@ SCORING_IMAGES = 2000
 class Workshop:
     """The tools of one run. `requirements` are what its next networks are to meet. `train` and `scoring` are the two
     parts of the data's training split: what is trained on, and what candidates are scored on. `full` are the
-    prototype's own costs. `oracles` answer for the record, for every target; `screens` answer quickly about
-    candidates, for the targets that requirements name."""
+    prototype's own costs. `oracles` answer for the record, for every target; `screens` answer quickly about candidates,
+    for the targets that requirements name."""
 
     question: Question
     requirements: Sequence[Requirement]
@@ -74,9 +75,14 @@ class Workshop:
 
 @contextmanager
 def open_workshop(
-    question: Question, journal: Journal, progress: Progress, asked: Sequence[Requirement] | None = None
+    question: Question,
+    journal: Journal,
+    progress: Progress,
+    executor: Executor | None = None,
+    asked: Sequence[Requirement] | None = None,
 ) -> Iterator[Workshop]:
-    """Load data and prototype, trace, check the requirements, reach the targets.
+    """Load data and prototype, trace, check the requirements, reach the targets. The executor, one that is entered,
+    works in this process unless given.
 
     `asked` are requirements to meet instead of the question's.
 
@@ -93,13 +99,14 @@ def open_workshop(
     torch.manual_seed(seed_of(question.seed))
     weights = _weights(question, journal)
     prototype = load_prototype(question.prototype, channels, len(data.classes), weights)
-    space = trace(prototype, torch.zeros(1, channels, height, width), question.frozen)
-    trial_surgery(space)
+    space = trial_surgery(trace(prototype, torch.zeros(1, channels, height, width), question.frozen))
     _check_outputs(space, len(data.classes), question.prototype)
     costs, full = CostModel.from_space(space), count(space.module, space.example)
     check_consistent(requirements, {"params": full.params, "macs": full.macs})
     _check_reachable(requirements, space, costs, full)
     _check_same_data(journal, data)
+    executor = executor or InProcess()
+    _keep_threads(executor, journal, progress)
     with ExitStack() as stack:
         oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
         required = dict.fromkeys(r.target for r in question.parsed() if r.target is not None)
@@ -118,9 +125,20 @@ def open_workshop(
             full=full,
             oracles=oracles,
             screens=screens,
-            executor=InProcess(),
+            executor=executor,
             progress=progress,
         )
+
+
+def _keep_threads(executor: Executor, journal: Journal, progress: Progress) -> None:
+    """Candidates are computed with the number of threads that the run began with, whatever the executor: another
+    number rounds otherwise."""
+    recorded = journal.get("run", "threads")
+    if recorded is None:
+        journal.put("run", "threads", executor.threads)
+    elif recorded != executor.threads:
+        progress.note(f"each candidate is computed with {recorded} threads, as when the run began")
+        executor.threads = recorded
 
 
 def _split_off_scoring(data: DataSet) -> tuple[Split, Split]:
@@ -161,11 +179,12 @@ def _weights(question: Question, journal: Journal) -> Path | None:
 
 def _check_outputs(space: Space, classes: int, name: str) -> None:
     with torch.no_grad():
-        shape = tuple(space.module(space.example).shape)
-    if shape != (1, classes):
+        answers = named_outputs(space.module(space.example))
+    shapes = [tuple(tensor.shape) for tensor in answers.values()]
+    if shapes != [(1, classes)]:
+        what = f"a tensor of shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} tensors ({', '.join(answers)})"
         raise PrototypeError(
-            f"prototype {name} answers one image with a tensor of shape {shape}, the data has {classes} classes: "
-            f"(1, {classes}) is wanted"
+            f"prototype {name} answers one image with {what}, the data has {classes} classes: (1, {classes}) is wanted"
         )
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,22 +15,28 @@ from torch import Tensor, nn
 
 from edgesynth_exporters.errors import ExportError
 from edgesynth_exporters.files import write_atomically
+from edgesynth_exporters.outputs import OUTPUT, named_outputs
 
 __all__ = ["export_onnx"]
 
-INPUT, OUTPUT = "input", "output"
+INPUT = "input"
 
 
 def export_onnx(module: nn.Module, example: Tensor, path: Path, opset: int) -> None:
-    """Write `module` as ONNX with one static input and one output, batch norm folded into the convolutions.
+    """Write `module` as ONNX with one static input, batch norm folded into the convolutions.
 
-    `example` is one batch (N, C, H, W); its shape becomes the file's. The file is written only after it passed
-    onnx's full check and was found to have the opset asked for: torch may silently hand back another.
+    `example` is one batch (N, C, H, W); its shape becomes the file's. Outputs have the names of `named_outputs`.
+    The file is written only after it passed onnx's full check and was found to have the opset asked for: torch may
+    silently hand back another.
     Raises ExportError that names what the exporter refused.
     """
-    network = copy.deepcopy(module).cpu().eval()
+    network: nn.Module = copy.deepcopy(module).cpu().eval()
     buffer = io.BytesIO()
     try:
+        with torch.no_grad():
+            names = list(named_outputs(network(example.cpu())))
+        if names != [OUTPUT]:
+            network = _Flat(network)
         with warnings.catch_warnings(), _silence():
             # The TorchScript exporter is announced as ageing, yet it alone writes a true opset 13.
             warnings.simplefilter("ignore")
@@ -39,7 +46,7 @@ def export_onnx(module: nn.Module, example: Tensor, path: Path, opset: int) -> N
                 buffer,  # type: ignore[arg-type]  # the annotation forgets the file objects that it takes
                 opset_version=opset,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=names,
                 do_constant_folding=True,
                 dynamo=False,
             )
@@ -53,6 +60,17 @@ def export_onnx(module: nn.Module, example: Tensor, path: Path, opset: int) -> N
         write_atomically(path, model.SerializeToString(deterministic=True))
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
+
+
+class _Flat(nn.Module):
+    """A network's outputs as one tuple, whatever it answers with."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(named_outputs(self.network(images)).values())
 
 
 @contextmanager
@@ -73,10 +91,13 @@ def _assert_as_asked(model: onnx.ModelProto, opset: int) -> None:
     if found.get("") != opset:
         raise ExportError(f"asked for ONNX opset {opset}, the exporter wrote {found}: refusing the file")
     producers = {name: node for node in model.graph.node for name in node.output}
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses.update(value.name for value in model.graph.output)
     for node in model.graph.node:
         if node.op_type == "BatchNormalization":
             producer = producers.get(node.input[0])
-            if producer is not None and producer.op_type == "Conv":
+            # What others need as well, the convolution must give as it is.
+            if producer is not None and producer.op_type == "Conv" and uses[node.input[0]] == 1:
                 raise ExportError(f"batch norm '{node.name}' was not folded into convolution '{producer.name}'")
     for value in (*model.graph.input, *model.graph.output):
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):

@@ -1,5 +1,6 @@
 """`edgesynth synth` and `generate`: bad input costs one line and no data; good input ends in a table and a page."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -47,6 +48,13 @@ def net(num_classes):
 
 def wrong_head():
     return Net(3)
+
+def forked(num_classes):
+    class Forked(Net):
+        def forward(self, x):
+            return super().forward(x if x.mean() > 0 else -x)
+
+    return Forked(num_classes)
 """
 
 
@@ -83,11 +91,12 @@ def says(capsys):
         (["--require", "params>=10M"], ["prototype itself has"]),
         (["--prototype", "resnet9"], ["resnet9", "resnet20"]),
         (["--prototype", "own_networks:absent"], ["absent"]),
-        (["--prototype", "own_networks:net"], ["picky", "--freeze picky"]),
+        (["--prototype", "own_networks:forked"], ["cannot trace", "in Forked.forward itself", "sub-module"]),
         (["--prototype", "own_networks:wrong_head", "--freeze", "picky"], ["(1, 3)", "10 classes"]),
         (["--freeze", "nowhere"], ["nowhere"]),
         (["--weights", "absent.safetensors"], ["absent.safetensors"]),
         (["--train-images", "20"], ["too few"]),
+        (["--workers", "2", "--ray", "auto"], ["--workers", "--ray", "one of them"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(change, words, workplace, capsys):
@@ -152,14 +161,14 @@ def test_generate_needs_a_finished_run(workplace, capsys):
     assert "young is not finished" in says(capsys)
 
 
-def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
+@pytest.mark.parametrize("freeze", [["--freeze", "picky"], []], ids=["frozen", "cannot be traced"])
+def test_the_users_own_prototype_with_a_module_that_stays_as_it_is(freeze, workplace, capsys):
     arguments = [
         "--data",
         "digits",
         "--prototype",
         "own_networks:net",
-        "--freeze",
-        "picky",
+        *freeze,
         "--target",
         "tx2-sim",
         "--count",
@@ -182,6 +191,9 @@ def test_the_users_own_prototype_with_a_frozen_module(workplace, capsys):
     results = json.loads(capsys.readouterr().out)
     # What feeds the frozen module is left alone with it.
     assert [group["name"] for group in results["prototype"]["groups"]] == ["stem", "body"]
+    whole = results["prototype"]["whole"]
+    assert whole["picky"].startswith("frozen by --freeze" if freeze else "cannot be traced: ")
+    assert whole["back"] == "feeds the frozen module 'picky'"
     assert (workplace / "own" / "report.html").is_file()
 
 
@@ -210,3 +222,11 @@ def test_a_question_without_an_answer_does_not_stand_in_the_way(workplace, capsy
     assert "smallest network" in says(capsys)
     with Journal.create(Path("r")) as journal:
         assert journal.all("run") == []
+
+
+@pytest.mark.parametrize("command", [["synth", *GOOD, "--out", "r"], ["generate", "r"]])
+def test_a_ray_cluster_out_of_reach_is_exit_code_3_and_leaves_nothing_behind(command, workplace, capsys):
+    need(importlib.util.find_spec("ray"), "ray")
+    assert run([*command, "--ray", "127.0.0.1:9"]) == 3
+    assert "127.0.0.1:9" in says(capsys)
+    assert not Path("r").exists()

@@ -7,7 +7,8 @@ from edgesynth_exporters.errors import ExportError
 from edgesynth_exporters.export import export_onnx
 from torch import nn
 
-from tests.networks import Dense, Mobile, Residual, example, make
+from tests.networks import Dense, Mobile, Residual, conv, example, make
+from tests.user_networks import NamedHeads, TwoHeads
 
 real_export = torch.onnx.export
 
@@ -49,6 +50,49 @@ def test_the_file_is_static_folded_and_of_the_opset_asked_for(tmp_path, kind, ba
     norms = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
     # Behind a concatenation there is no convolution to fold into.
     assert len(norms) == (1 if kind is Dense else 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [
+        (TwoHeads, [("output_0", [1, 4]), ("output_1", [1, 2])]),
+        (
+            NamedHeads,
+            [("output_classes", [1, 4]), ("output_mask", [1, 1, 8, 8]), ("output_features", [1, 12, 4, 4])],
+        ),
+    ],
+)
+def test_every_output_has_a_name_and_static_sizes(tmp_path, kind, outputs):
+    export_onnx(make(kind), example(), tmp_path / "m.onnx", 13)
+    model = onnx.load(tmp_path / "m.onnx")
+    assert [(v.name, shape(v)) for v in model.graph.output] == outputs
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+class Forked(nn.Module):
+    """What its convolution makes goes to batch norm, and past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = conv(1, 4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.norm(x) + torch.tanh(x)
+
+
+def test_batch_norm_stays_where_the_convolution_in_front_of_it_feeds_others_too(tmp_path):
+    export_onnx(make(Forked), example(), tmp_path / "m.onnx", 13)
+    assert [n.op_type for n in onnx.load(tmp_path / "m.onnx").graph.node].count("BatchNormalization") == 1
+
+
+def test_an_answer_that_is_no_tensor_is_one_line(tmp_path):
+    class Text(nn.Module):
+        def forward(self, x):
+            return [x, "cat"]
+
+    with pytest.raises(ExportError, match="cannot export Text at opset 13: the network answers with str, not with ten"):
+        export_onnx(Text(), example(), tmp_path / "m.onnx", 13)
 
 
 def test_the_network_is_left_as_it_was(tmp_path):

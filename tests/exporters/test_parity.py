@@ -4,10 +4,12 @@ import pytest
 import torch
 from edgesynth_exporters.errors import ModelFileError, ParityError
 from edgesynth_exporters.export import export_onnx
-from edgesynth_exporters.parity import check_parity, run_onnx
+from edgesynth_exporters.outputs import named_outputs
+from edgesynth_exporters.parity import check_parity, run_onnx, run_onnx_outputs
 from onnx import numpy_helper
 
 from tests.networks import TOYS, Residual, example, make
+from tests.user_networks import NamedHeads
 
 IMAGES = 12
 
@@ -137,3 +139,66 @@ def test_a_file_that_does_not_load_is_one_line(tmp_path, content, capfd):
     assert len(str(error.value).splitlines()) == 1
     assert error.value.exit_code == 2
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def several(tmp_path):
+    """A file with three outputs, images, and what PyTorch answers to them, by name."""
+    network, images = make(NamedHeads), example(IMAGES)
+    export_onnx(network, example(), tmp_path / "m.onnx", 13)
+    with torch.no_grad():
+        expected = {name: tensor.numpy().copy() for name, tensor in named_outputs(network(images)).items()}
+    return tmp_path / "m.onnx", images.numpy(), expected
+
+
+def test_every_output_is_compared(several):
+    path, images, expected = several
+    result = check_parity(path, images, expected)
+    assert (result.images, result.argmax_agreement) == (IMAGES, 1.0)
+    assert result.max_abs_error < 1e-4
+    expected["output_mask"][5] += 5e-4
+    assert check_parity(path, images, expected).max_abs_error == pytest.approx(5e-4, rel=0.01)
+    first = run_onnx_outputs(path, images)["output_classes"]
+    assert np.array_equal(run_onnx(path, images), first)
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("output_classes", (3, 2)), ("output_mask", (3, 0, 1, 7)), ("output_features", (3, 11, 3, 0))]
+)
+def test_a_fault_in_any_output_is_found_and_the_output_named(several, name, at):
+    path, images, expected = several
+    expected[name][at] += 0.5
+    with pytest.raises(ParityError) as error:
+        check_parity(path, images, expected)
+    assert f"worst is image 3, output '{name}' ({', '.join(map(str, at[1:]))}{',' * (len(at) == 2)}): " in str(
+        error.value
+    )
+
+
+def test_outputs_that_are_missing_or_of_another_shape_are_named(several):
+    path, images, expected = several
+    mask = expected.pop("output_mask")
+    with pytest.raises(
+        ParityError, match="outputs output_classes, output_mask, output_features, PyTorch gave output_c"
+    ):
+        check_parity(path, images, expected)
+    with pytest.raises(ParityError, match=r"output 'output_mask' shape \(12, 1, 8, 8\), PyTorch gave \(12, 1, 8, 7\)"):
+        check_parity(path, images, expected | {"output_mask": mask[..., :7]})
+
+
+@pytest.mark.parametrize(
+    ("answers", "names"),
+    [
+        (torch.zeros(1), ["output"]),
+        ((torch.zeros(1), None, [torch.zeros(2)]), ["output_0", "output_2_0"]),
+        ({"mask": torch.zeros(1), "boxes": (torch.zeros(1),)}, ["output_mask", "output_boxes_0"]),
+        ([torch.zeros(1)], ["output_0"]),
+    ],
+)
+def test_outputs_have_names_after_their_places(answers, names):
+    assert list(named_outputs(answers)) == names
+
+
+def test_two_outputs_with_one_name_are_refused():
+    with pytest.raises(TypeError, match="would have the same name: output_a_b, output_a_b"):
+        named_outputs({"a_b": torch.zeros(1), "a": {"b": torch.zeros(1)}})

@@ -8,22 +8,27 @@ from typing import Any
 from edgesynth.performance import netscore
 from edgesynth.records import (
     BlockInfo,
+    BlockInsight,
     Cycle,
     DataInfo,
     Engine,
     GeneratorInfo,
     Genome,
     GroupInfo,
+    GroupInsight,
+    Insight,
     Latency,
     Measurement,
     Network,
     Parity,
     PrototypeInfo,
+    ResolutionInsight,
     Results,
     Window,
 )
+from edgesynth.synthesis.rungs import rungs
 
-__all__ = ["changed", "made_up_run", "wide_run"]
+__all__ = ["changed", "long_run", "made_up_run", "wide_run"]
 
 NO_SENSOR = "this host has no power sensor that edgesynth can read, so joules are unknown"
 MODEL = "tx2-sim is a model: no board took part"
@@ -169,6 +174,36 @@ def cycles(count: int) -> list[Cycle]:
     return made
 
 
+def insight(prototype: PrototypeInfo) -> Insight:
+    """Of a prototype whose later groups are redundant, as those of a network for small images are."""
+    total = len(prototype.groups)
+    groups = [
+        GroupInsight(
+            name=group.name,
+            kept=0.2 + 0.7 * math.exp(-4 * place / total),
+            price=0.031 * math.exp(-6 * place / total) * (1.3 + math.sin(2.1 * place)),
+            taylor=(1.4 + math.sin(1.3 * place)) / (1.4 * total),
+            mean_abs=0.3 + 0.9 * abs(math.cos(place)),
+            dead=max(0.0, 0.4 * (place / total - 0.5)),
+        )
+        for place, group in enumerate(prototype.groups)
+    ]
+    blocks = [
+        BlockInsight(name=block.name, kept=kept, price=0.012 * kept**2, change=0.9 * kept)
+        for place, block in enumerate(prototype.blocks)
+        for kept in [0.15 + 0.8 * ((3 * place) % 7) / 7]
+    ]
+    return Insight(
+        probed=232,
+        groups=groups,
+        blocks=blocks,
+        resolutions=[
+            ResolutionInsight(resolution=(28, 28), kept=0.7, price=0.0),
+            ResolutionInsight(resolution=(20, 20), kept=0.3, price=0.0142),
+        ],
+    )
+
+
 def made_up_run() -> Results:
     """Three FermiNets of a resnet20: one meets everything, one is too inaccurate, one is not fully known."""
     prototype = resnet20()
@@ -225,7 +260,14 @@ def made_up_run() -> Results:
         prototype=prototype,
         requirements=REQUIREMENTS,
         performance="netscore",
-        generator=GeneratorInfo(file="generator.safetensors", digest=digest("g"), cycles=cycles(24), transfer=0.62),
+        generator=GeneratorInfo(
+            file="generator.safetensors",
+            digest=digest("g"),
+            cycles=cycles(24),
+            transfer=0.62,
+            rungs=rungs(networks),
+            insight=insight(prototype),
+        ),
         networks=networks,
         warnings=["fine-tuning of fermi-003 ended at its time limit after 11 of 15 epochs"],
     )
@@ -253,7 +295,25 @@ def wide_run(groups: int = 60) -> Results:
         )
         networks.append(network.model_copy(update={"genome": genome}))
     prototype = run.prototype.model_copy(update={"name": "mobilenetv2", "groups": infos, "blocks": blocks})
-    return changed(run, prototype=prototype, networks=networks)
+    generator = run.generator.model_copy(update={"insight": insight(prototype)})
+    return changed(run, prototype=prototype, networks=networks, generator=generator)
+
+
+def long_run(networks: int = 16) -> Results:
+    """The same run with as many networks as it takes to check every cheap score but the last."""
+    run = made_up_run()
+    made = []
+    for index in range(networks):
+        name, done = f"fermi-{index:03}", run.networks[index % len(run.networks)]
+        finished = 0.88 + 0.04 * math.sin(1.1 * index) ** 2 + 0.001 * index
+        scores = {
+            "shared": 0.1 + 0.05 * math.cos(5.3 * index),
+            "recalibrated": 0.55 + 7 * (finished - 0.88) + 0.06 * math.cos(3.7 * index),
+            "predicted": 0.60 + 5 * (finished - 0.88) + 0.09 * math.cos(2.3 * index),
+        }
+        update = {"name": name, "genome_digest": digest(name), "val_metric": finished, "scores": scores}
+        made.append(done.model_copy(update=update))
+    return changed(run, networks=made, generator=run.generator.model_copy(update={"rungs": rungs(made)}))
 
 
 def changed(run: Results, **fields: Any) -> Results:

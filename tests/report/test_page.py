@@ -9,7 +9,7 @@ import pytest
 from edgesynth.errors import RunError, StorageError
 from edgesynth.records import Results
 from edgesynth.report.page import read_results, render, write_report
-from tests.report.made_up import changed, made_up_run, wide_run
+from tests.report.made_up import changed, long_run, made_up_run, wide_run
 
 HOSTILE = "<script>alert('x')</script>\"'&"
 
@@ -72,6 +72,23 @@ def without_cycles() -> Results:
     return changed(run, generator=run.generator.model_copy(update={"cycles": []}))
 
 
+def without_insight() -> Results:
+    """As a run of an earlier version recorded it."""
+    run = made_up_run()
+    return changed(run, generator=run.generator.model_copy(update={"insight": None, "rungs": []}))
+
+
+def without_responses() -> Results:
+    run = made_up_run()
+    insight = run.generator.insight
+    assert insight is not None
+    unknown = {"taylor": None, "mean_abs": None, "dead": None, "price": 0.0}
+    groups = [group.model_copy(update=unknown) for group in insight.groups]
+    blocks = [block.model_copy(update={"change": None}) for block in insight.blocks]
+    silent = insight.model_copy(update={"groups": groups, "blocks": blocks, "resolutions": insight.resolutions[:1]})
+    return changed(run, generator=run.generator.model_copy(update={"insight": silent}))
+
+
 def without_requirements() -> Results:
     run = made_up_run()
     networks = [network.model_copy(update={"requirements": {}, "satisfied": True}) for network in run.networks]
@@ -94,8 +111,17 @@ def hostile() -> Results:
     prototype = run.prototype
     groups = [group.model_copy(update={"name": HOSTILE}) for group in prototype.groups]
     blocks = [block.model_copy(update={"name": HOSTILE}) for block in prototype.blocks]
+    insight = run.generator.insight
+    assert insight is not None
+    named = insight.model_copy(
+        update={
+            "groups": [group.model_copy(update={"name": HOSTILE}) for group in insight.groups],
+            "blocks": [block.model_copy(update={"name": HOSTILE}) for block in insight.blocks],
+        }
+    )
     return changed(
         run,
+        generator=run.generator.model_copy(update={"insight": named}),
         networks=[network],
         prototype=prototype.model_copy(update={"name": HOSTILE, "groups": groups, "blocks": blocks}),
         requirements=[HOSTILE],
@@ -110,11 +136,14 @@ RUNS = {
     for make in (
         made_up_run,
         wide_run,
+        long_run,
         without_networks,
         without_measurements,
         without_success,
         without_correlations,
         without_cycles,
+        without_insight,
+        without_responses,
         without_requirements,
         with_infinities,
         hostile,
@@ -153,7 +182,7 @@ def test_links_lead_somewhere_and_names_are_unique() -> None:
 
 def test_the_words_are_explained_once() -> None:
     page = render(made_up_run())
-    assert re.findall("<dfn>(.*?)</dfn>", page) == ["FermiNet", "NetScore", "generator", "inquisitor"]
+    assert re.findall("<dfn>(.*?)</dfn>", page) == ["FermiNet", "NetScore", "generator", "inquisitor", "price"]
 
 
 def test_the_headline() -> None:
@@ -198,6 +227,31 @@ def test_nobody_meets_all() -> None:
     text = Outline(render(without_success())).text
     assert "0 of 3 FermiNets meet all requirements" in text
     assert "None meets all requirements" in text
+
+
+def test_an_earlier_run_says_what_it_did_not_record(tmp_path: Path) -> None:
+    content = json.loads(without_insight().model_dump_json())
+    for key in ("insight", "rungs", "conditions"):
+        del content["generator"][key]
+    for network in content["networks"]:
+        del network["scores"]
+    text = Outline(render(read_results(write(tmp_path, content)))).text
+    assert "did not record what its inquisitor had learned" in text
+    assert "did not record the cheap scores" in text
+
+
+def test_cheap_scores_are_figures_or_reasons() -> None:
+    text = Outline(render(long_run())).text
+    assert re.search(r"recalibrated the same, batch norm statistics taken anew 16 0\.94 0\.80 to 0\.98", text)
+    assert "unknown: no finished network has this score" in text
+    assert "Spearman −0.03, 95 % interval −0.52 to 0.47, n = 16." in text.replace("\u202f", " ")
+
+
+def test_why_says_what_was_cut_and_what_the_evidence_was() -> None:
+    text = Outline(render(made_up_run())).text.replace("\u202f", " ")
+    assert "layer3.1 goes: the inquisitor expects 0.08 points for dropping it (2nd cheapest of 7)" in text
+    assert "conv1 keeps 8 of 16 channels; the inquisitor expects 4.03 points for halving it (2nd dearest of 12)" in text
+    assert "it changes the stream by 0.24" in text
 
 
 def test_the_same_results_give_the_same_page() -> None:

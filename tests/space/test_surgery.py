@@ -4,12 +4,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgesynth.errors import PrototypeError
 from edgesynth.records import Genome
 from edgesynth.space.genome import canonical, digest, full_genome
-from edgesynth.space.surgery import identity_ranking, kept_channels, materialise, source_indices, trial_surgery
+from edgesynth.space.surgery import identity_ranking, kept_channels, materialise, source_indices
 from edgesynth.space.trace import trace
-from tests.networks import HardView, Plain, Residual, SpatialLinear, ViewInBlock, example, make
+from tests.networks import Residual, SpatialLinear, example, make
 from tests.space.cases import CASES, genomes, prototype, rankings, space_of
 
 every = pytest.mark.parametrize("name", CASES)
@@ -107,37 +106,3 @@ def test_other_weights_than_the_prototypes_can_be_inherited():
     # Each channel is 16 inputs of the linear layer.
     columns = [16 * channel + position for channel in (0, 2, 5, 7) for position in range(16)]
     assert torch.equal(network.state_dict()["4.weight"], other["4.weight"][12:][:, columns])
-
-
-@pytest.mark.parametrize("kind", [HardView, ViewInBlock])
-def test_a_size_written_as_a_number_is_found_before_the_search_and_said_in_one_line(kind, capfd):
-    with pytest.raises(PrototypeError) as error:
-        trial_surgery(trace(make(kind), example()))
-    message = str(error.value)
-    assert message.startswith("the prototype does not survive pruning: shape '[-1, ")
-    assert message.endswith("look for sizes written as numbers in forward() (use flatten(1) or x.shape), "
-                            "or freeze the module that holds them with --freeze")  # fmt: skip
-    assert len(message.splitlines()) == 1
-    assert capfd.readouterr() == ("", "")
-
-
-class Reshaping(nn.Module):
-    """Its number of outputs depends on its channels."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(*list(Plain())[:5])
-
-    def forward(self, x):
-        return self.body(x).flatten(2).mean(dim=2).view(-1, 2).repeat(1, 2)
-
-
-def test_an_output_that_follows_the_channels_is_left_whole():
-    space = trace(make(Reshaping), example())
-    assert [group.name for group in space.groups] == ["body.0"]
-    trial_surgery(space)
-
-
-@every
-def test_trial_surgery_passes_what_can_be_pruned(name):
-    trial_surgery(space_of(name))

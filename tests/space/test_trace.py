@@ -4,8 +4,10 @@ from torch import nn
 
 from edgesynth.errors import PrototypeError
 from edgesynth.space.genome import allowed_widths, canonical
-from edgesynth.space.surgery import identity_ranking, materialise, trial_surgery
+from edgesynth.space.groups import in_words
+from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
+from edgesynth.space.trial import trial_surgery
 from tests.networks import BranchesItself, Branching, FrozenParameters, HardView, Plain, Residual, example, make
 from tests.space.cases import CASES, prototype, space_of
 
@@ -89,12 +91,66 @@ def test_parameters_that_were_frozen_for_training_hide_nothing():
     assert all(parameter.requires_grad for parameter in trace(module, example()).module.parameters())
 
 
-def test_what_cannot_be_traced_is_named_with_the_way_out():
+class Two(nn.Module):
+    """Two modules that cannot be traced, one of them inside another that fails for what it answers."""
+
+    def __init__(self, question: nn.Module) -> None:
+        super().__init__()
+        layers = list(Plain())
+        self.first, self.last = nn.Sequential(*layers[:3]), nn.Sequential(*layers[3:])
+        self.middle, self.asking = make(Branching).middle, Asking(question)
+
+    def forward(self, x):
+        return self.last(self.asking(self.middle(self.first(x))))
+
+
+class Asking(nn.Module):
+    def __init__(self, question: nn.Module) -> None:
+        super().__init__()
+        self.question = question
+
+    def forward(self, x):
+        return x if self.question(x) else -x
+
+
+class Positive(nn.Module):
+    """Answers with true or false."""
+
+    def forward(self, x):
+        return bool(x.sum() > 0)
+
+
+def test_what_cannot_be_traced_stays_as_it_is_and_is_named():
+    module, image = make(Branching), example()
+    space = trace(module, image)
+    reason = space.whole.pop("middle.0")
+    assert reason.startswith("cannot be traced: symbolically traced variables cannot be used as inputs to control flow")
+    assert len(reason.splitlines()) == 1
+    assert [group.name for group in space.groups] == ["last.0"]
+    assert space.whole == {
+        "stem.0": "feeds the frozen module 'middle.0'",
+        "head.2": "its channels are an output of the network",
+    }
+    assert torch.equal(space.module(image), module(image))
+
+
+def test_several_parts_that_cannot_be_traced_all_stay_and_an_outer_one_stands_for_an_inner_one():
+    module, images = Two(Positive()).eval(), example(3)
+    space = trace(module, example())
+    frozen = [name for name, reason in space.whole.items() if reason.startswith("cannot be traced: ")]
+    assert sorted(frozen) == ["asking", "middle.0"]
+    assert torch.equal(space.module(images), module(images))
+    assert trace(module, example(), ("middle", "asking.question")).whole["middle"] == "frozen by --freeze"
+
+
+def test_where_freezing_does_not_help_what_failed_first_is_named():
     with pytest.raises(PrototypeError) as error:
-        trace(make(Branching), example())
+        trace(Asking(Positive()), example())
     message = str(error.value)
-    assert message.startswith("cannot trace module 'middle.0' (Branches): ")
-    assert "control flow; keep it as it is with --freeze middle.0, or rewrite it" in message
+    assert message.startswith("module 'question' (Positive) cannot be traced: ")
+    assert "; with it kept as it is, the prototype still cannot be traced: " in message
+    assert message.endswith("in Asking.forward itself; rewrite it without data-dependent control flow, "
+                            "or freeze a module around it with --freeze")  # fmt: skip
     assert len(message.splitlines()) == 1
 
 
@@ -117,7 +173,8 @@ def test_what_cannot_be_traced_in_the_outermost_forward_cannot_be_frozen():
 def test_a_frozen_module_stays_as_it_is_and_the_rest_can_be_pruned(kind, frozen, free):
     module, image = make(kind), example()
     space = trace(module, image, (frozen,))
-    trial_surgery(space)
+    assert trial_surgery(space) is space
+    assert space.whole[frozen] == "frozen by --freeze"
     assert [group.name for group in space.groups] == free
     assert not any(layer.startswith(frozen) for block in space.blocks for layer in block.layers)
     widths = {group.name: allowed_widths(group.channels)[0] for group in space.groups}
@@ -142,7 +199,10 @@ def test_freezing_everything_leaves_nothing_to_prune():
 
 
 def test_a_single_layer_leads_to_the_output():
-    with pytest.raises(PrototypeError, match="found no channels that could be pruned"):
+    with pytest.raises(
+        PrototypeError,
+        match=r"found no channels that could be pruned: 0 \(its channels are an output of the network\)$",
+    ):
         trace(nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), example())
 
 
@@ -150,3 +210,39 @@ def test_an_image_of_the_wrong_shape_is_one_line_with_the_cause(capfd):
     with pytest.raises(PrototypeError, match=r"^the prototype fails on an input of shape \(1, 3, 8, 8\): .*channels"):
         trace(make(Plain), torch.zeros(1, 3, 8, 8))
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_answer_that_is_no_tensor_is_said_before_anything_is_pruned():
+    class Texts(Plain):
+        def forward(self, x):
+            return {"classes": super().forward(x), "text": "cat"}
+
+    with pytest.raises(PrototypeError, match="the network answers with str, not with tensors"):
+        trace(Texts(), example())
+
+
+class Detaching(nn.Module):
+    """No gradient, and so no torch-pruning, gets to its first layer; one of its outputs is a class index."""
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.late, self.head = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 4)
+
+    def forward(self, x):
+        logits = self.head(torch.relu(self.late(self.early(x).detach()))).flatten(1)
+        return logits, logits.argmax(dim=1)
+
+
+def test_what_torch_pruning_cannot_see_stays_whole():
+    space = trace(Detaching().eval(), example())
+    assert trial_surgery(space) is space
+    assert [group.name for group in space.groups] == ["late"]
+    assert space.whole == {
+        "early": "no gradient flows through it",
+        "head": "its channels are an output of the network",
+    }
+
+
+def test_reasons_in_words_name_the_layers_that_share_one_together():
+    whole = {"a": "grouped", "b": "coupled with 'a': grouped", "c": "its channels are an output of the network"}
+    assert in_words(whole) == "a, b (grouped); c (its channels are an output of the network)"

@@ -88,6 +88,18 @@ def test_verdicts_follow_from_the_figures(finished_run):
         assert network.satisfied == all(network.requirements.values())
 
 
+def test_the_record_says_why(finished_run):
+    _, results = finished_run
+    insight = results.generator.insight
+    assert [group.name for group in insight.groups] == [group.name for group in results.prototype.groups]
+    assert [block.name for block in insight.blocks] == [block.name for block in results.prototype.blocks]
+    assert insight.probed >= 24
+    assert any(group.price > 0 for group in insight.groups)
+    assert sum(group.taylor for group in insight.groups) == pytest.approx(1, abs=0.2)
+    assert all(0 < group.kept < 1 for group in insight.groups)
+    assert [rung.name for rung in results.generator.rungs] == ["shared", "recalibrated", "predicted", "short"]
+
+
 def test_networks_differ_and_say_which_seed_made_them(finished_run):
     run, results = finished_run
     digests = [network.genome_digest for network in results.networks]

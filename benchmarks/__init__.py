@@ -1,0 +1,1 @@
+"""What is measured about edgesynth, each by a command of its own."""

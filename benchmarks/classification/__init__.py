@@ -1,0 +1,1 @@
+"""edgesynth against what an engineer would pick instead, at equal multiply-accumulates, on image classification."""

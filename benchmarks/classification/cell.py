@@ -1,0 +1,149 @@
+"""One cell, from compression to its result file. What is done is kept, so that a stopped cell goes on."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from edgesynth_exporters.export import export_onnx
+from torch import nn
+
+from benchmarks.classification.cells import Cell, Places
+from benchmarks.classification.contestants import find_contestant
+from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
+from benchmarks.classification.environment import environment, file_digest
+from benchmarks.classification.material import OPSET, Material, Stopwatch, open_material
+from benchmarks.classification.protocol import Protocol
+from edgesynth.records import Genome
+from edgesynth.space.cost import count
+from edgesynth.space.surgery import identity_ranking, materialise
+from edgesynth.space.trace import trace
+from edgesynth.synthesis.scoring import RECALIBRATION
+from edgesynth.synthesis.storage import load_weights, save_weights, write_json
+from edgesynth.synthesis.training import Recipe, recalibrate, seed_of, train
+
+__all__ = ["run_cell"]
+
+Say = Callable[[str], None]
+
+
+def run_cell(protocol: Protocol, places: Places, cell: Cell, say: Say) -> None:
+    """Compress, finish, judge, and write the cell's result, once and whole.
+
+    A contestant that cannot do it has a result too, which says why. Whatever else goes wrong is raised.
+    """
+    material = open_material(protocol, places, cell.seed)
+    result: dict[str, Any] = {
+        "schema": "edgesynth.benchmark.cell/1",
+        "protocol": protocol.name,
+        "protocol_digest": protocol.digest(cell.contestant),
+        "contestant": cell.contestant,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        "macs_limit": material.limit(cell.budget),
+    }
+    try:
+        compressed = _compress(material, cell, say)
+    except Exception as error:
+        # Not ours to mend: the page shows it as it is.
+        reason = str(error).strip() if isinstance(error, ContestantError) else f"{type(error).__name__}: {error}"
+        say(f"{cell.name}: failed, {reason}")
+        write_json(places.result(cell), {**result, "status": "failed", "reason": reason, "environment": environment()})
+        return
+    result |= {"status": "finished", "reason": None}
+    result |= _finish(material, cell, compressed, say)
+    write_json(places.result(cell), {**result, "environment": environment()})
+    say(f"{cell.name}: {result['test_accuracy']:.2%} of the test images at {result['macs']:,} MACs")
+
+
+def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
+    """The contestant's network; from the cell's folder, if it was made before."""
+    folder = material.places.folder(cell)
+    known, weights = folder / "compressed.json", folder / "compressed.safetensors"
+    digest = material.protocol.digest(cell.contestant)
+    if not (known.is_file() and json.loads(known.read_text())["protocol_digest"] == digest):
+        say(f"{cell.name}: compressing")
+        made = find_contestant(cell.contestant)(material, cell.budget)
+        macs = material.macs(made.module)
+        if macs > material.limit(cell.budget):
+            raise ContestantError(f"{macs:,} MACs, more than {material.limit(cell.budget):,}")
+        save_weights(weights, made.module)
+        recorded = {
+            "protocol_digest": digest,
+            "cpu_s": made.cpu_s,
+            "taught": made.taught,
+            "genome": None if made.genome is None else made.genome.model_dump(),
+            "finished_cpu_s": made.finished_cpu_s,
+            "details": dict(made.details),
+        }
+        for stale in folder.glob("finishing*"):
+            stale.unlink()
+        write_json(known, recorded)
+        say(f"{cell.name}: {macs:,} MACs after {made.cpu_s:.0f} CPU-seconds")
+    recorded = json.loads(known.read_text())
+    genome = None if recorded["genome"] is None else Genome.model_validate(recorded["genome"])
+    state = load_weights(weights)
+    if genome is None:
+        module: nn.Module = reshaped(material.prototype, state)
+    else:
+        space = trace(material.prototype, material.example)
+        module = materialise(space, genome, identity_ranking(space.groups))
+        module.load_state_dict(state)
+    return Compressed(
+        module,
+        recorded["cpu_s"],
+        taught=recorded["taught"],
+        genome=genome,
+        finished_cpu_s=recorded["finished_cpu_s"],
+        details=recorded["details"],
+    )
+
+
+def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) -> dict[str, Any]:
+    """Train unless it comes finished, export, and take the figures. Here the test images are read, once."""
+    places, module = material.places, compressed.module
+    finish_cpu_s = compressed.finished_cpu_s
+    if finish_cpu_s is None:
+        finish_cpu_s = _train(material, cell, compressed, say)
+    path = places.onnx(cell.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export_onnx(module, material.example, path, OPSET)
+    costs = count(module, material.example)
+    return {
+        "val_accuracy": material.accuracy(module, material.data.val),
+        "test_accuracy": material.accuracy(module, material.data.test),
+        "macs": costs.macs,
+        "params": costs.params,
+        "search_cpu_s": compressed.cpu_s,
+        "finish_cpu_s": finish_cpu_s,
+        "distilled": compressed.taught,
+        "genome": None if compressed.genome is None else compressed.genome.model_dump(),
+        "widths": {name: layer.out_channels for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)},
+        "details": dict(compressed.details),
+        "onnx_sha256": file_digest(path),
+    }
+
+
+def _train(material: Material, cell: Cell, compressed: Compressed, say: Say) -> float:
+    """The same for everyone: batch norm measured anew, the same epochs from the same seed; CPU-seconds."""
+    protocol, folder, module = material.protocol, material.places.folder(cell), compressed.module
+    checkpoint, progress = folder / "finishing.checkpoint", folder / "finishing.json"
+    gone_on = checkpoint.is_file() and progress.is_file()
+    watch = Stopwatch(json.loads(progress.read_text())["cpu_s"] if gone_on else 0.0)
+
+    def on_epoch(done: int, loss: float) -> None:
+        write_json(progress, {"cpu_s": watch.cpu_s})
+        say(f"{cell.name}: epoch {done}/{protocol.finish_epochs}, loss {loss:.3f}, {watch.cpu_s:.0f} s")
+
+    recalibrate(module, material.train.images[:RECALIBRATION])
+    train(
+        module,
+        material.task,
+        material.train,
+        Recipe(protocol.finish_epochs, protocol.peak_lr),
+        seed=seed_of(material.seed, 4),
+        mirror=material.data.mirror,
+        teacher=material.teacher() if compressed.taught else None,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+    )
+    return watch.cpu_s

@@ -1,0 +1,96 @@
+"""How long every finished network takes, against the prototype in the same run, and what a Jetson TX2 would need.
+
+Measured with ONNX Runtime on one thread of this machine's processor; the TX2's figures are edgesynth's estimates.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from benchmarks.classification.cells import Places, cells_of, read_result
+from benchmarks.classification.environment import environment, file_digest
+from benchmarks.classification.protocol import Protocol
+from edgesynth.energy.estimate import estimate
+from edgesynth.synthesis.storage import write_json
+
+__all__ = ["measure_all"]
+
+ROUNDS = 25
+CALLS = 10
+"""Calls of a network in one round; the fastest of them counts, as interruptions only ever add."""
+
+
+def measure_all(protocol: Protocol, places: Places, say: Callable[[str], None]) -> None:
+    """Write latency.json about every network that has a result and whose ONNX file is at hand."""
+    prototypes = {f"prototype-seed{seed}": places.prototype_result(seed) for seed in protocol.seeds}
+    networks = {cell.name: places.result(cell) for cell in cells_of(protocol)}
+    found: dict[str, str] = {}
+    for name, path in {**prototypes, **networks}.items():
+        result = read_result(path)
+        if result is None or "onnx_sha256" not in result:
+            continue
+        if not places.onnx(name).is_file() or file_digest(places.onnx(name)) != result["onnx_sha256"]:
+            say(f"{name}: its ONNX file is not here, left out")
+            continue
+        found[name] = result["onnx_sha256"]
+    reference = next((name for name in prototypes if name in found), None)
+    if reference is None:
+        say("no prototype to compare with: run some cells first")
+        return
+    say(f"{len(found)} networks, {ROUNDS} rounds")
+    rounds = _rounds([places.onnx(name) for name in found])
+    per_network = dict(zip(found, zip(*rounds, strict=True), strict=True))
+    measured = {
+        name: {
+            "onnx_sha256": found[name],
+            "latency_ms": round(statistics.median(times), 4),
+            "ratio": round(statistics.median(a / b for a, b in zip(times, per_network[reference], strict=True)), 4),
+            **_on_tx2(places.onnx(name)),
+        }
+        for name, times in per_network.items()
+    }
+    document = {
+        "schema": "edgesynth.benchmark.latency/1",
+        "protocol": protocol.name,
+        "reference": reference,
+        "rounds": ROUNDS,
+        "calls": CALLS,
+        "threads": 1,
+        "environment": environment(),
+        "networks": measured,
+    }
+    write_json(places.results / "latency.json", document)
+    say(f"written to {places.results / 'latency.json'}")
+
+
+def _rounds(files: Sequence[Path]) -> list[list[float]]:
+    """Milliseconds by round and file: every round takes all files in turn, so that all see the same machine."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    sessions = [onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]) for file in files]
+    inputs = [
+        {entry.name: np.random.default_rng(0).standard_normal(entry.shape, dtype=np.float32)}
+        for entry in (session.get_inputs()[0] for session in sessions)
+    ]
+    calls = [partial(session.run, None, given) for session, given in zip(sessions, inputs, strict=True)]
+    for call in calls:
+        call()  # the first call allocates
+    return [[min(_milliseconds(call) for _ in range(CALLS)) for call in calls] for _ in range(ROUNDS)]
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _on_tx2(file: Path) -> dict[str, float | None]:
+    measurement = estimate(file, "tx2-sim")
+    latency = measurement.latency_ms
+    return {"tx2_ms": None if latency is None else round(latency.mean, 4), "tx2_mj": measurement.energy_mj}

@@ -1,0 +1,159 @@
+"""One run of edgesynth a seed: its networks for every budget, and what the controls inherit from it.
+
+`edgesynth synth` learns a generator under the widest budget; `edgesynth generate --require` has the same generator
+answer for the others. Both are called as the command line calls them.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.classification.material import Material, Stopwatch, prototype_weights
+from benchmarks.classification.protocol import Protocol
+from edgesynth.records import Cycle, Network
+from edgesynth.requirements import parse_requirements
+from edgesynth.synthesis.journal import FILE, Journal
+from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.question import Question, recorded_question
+from edgesynth.synthesis.run import generate, own_networks, synthesize
+from edgesynth.synthesis.storage import write_json
+
+__all__ = ["Inheritance", "Spent", "inheritance", "make_run", "run_folder"]
+
+GENERATE_FROM = 1000
+"""First seed given to the generator for a further budget, as by the command line's default."""
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a finished run leaves: its folder, its networks by budget, channel ranking, number of candidates scored,
+    and CPU-seconds by what they were spent on."""
+
+    run: Path
+    networks: Mapping[int, list[Network]]
+    ranking: Mapping[str, list[int]]
+    evaluations: int
+    spent: Mapping[str, float]
+
+
+class Spent(Progress):
+    """CPU-seconds of a run by what they went to, kept on the disk so that an interrupted run does not lose them."""
+
+    def __init__(self, file: Path, say: Callable[[str], None]) -> None:
+        self._file, self._say = file, say
+        self._known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+        self._watch, self._counted = Stopwatch(), 0.0
+        self.purpose = "search"
+        """What is paid for from now on: `search`, or the finishing for one budget."""
+        self._on = self.purpose
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        self._count()
+        return dict(self._known)
+
+    def stage(self, title: str) -> None:
+        self._count()
+        if title.startswith("finishing"):
+            self._on = self.purpose
+        else:
+            self._on = "shared" if "share" in title else "search"
+        self._say(title)
+
+    def epoch(self, what: str, done: int, total: int, loss: float) -> None:
+        self._count()
+        self._say(f"{what}: epoch {done}/{total}, loss {loss:.3f}")
+
+    def cycle(self, cycle: Cycle, total: int) -> None:
+        self._count()
+        self._say(f"cycle {cycle.cycle + 1}/{total}")
+
+    def network(self, network: Network, satisfied: int, wanted: int) -> None:
+        self._count()
+        self._on = "search"
+        self._say(f"{network.name}: {network.val_metric:.2%} of the validation images at {network.macs:,} MACs")
+
+    def _count(self) -> None:
+        now = self._watch.cpu_s
+        self._known[self._on] = round(self._known.get(self._on, 0.0) + now - self._counted, 2)
+        self._counted = now
+        write_json(self._file, self._known)
+
+
+def run_folder(material: Material) -> Path:
+    """One folder for each seed and each way of running edgesynth."""
+    return material.places.work / "runs" / f"seed{material.seed}-{material.protocol.digest('edgesynth')}"
+
+
+def make_run(material: Material, say: Callable[[str], None]) -> None:
+    """Do, or go on with, everything that edgesynth does for this seed; nothing if that is done."""
+    run = run_folder(material)
+    done = run / "inheritance.json"
+    if done.is_file():
+        return
+    protocol, settings = material.protocol, material.protocol.settings["edgesynth"]["run"]
+    run.mkdir(parents=True, exist_ok=True)
+    spent = Spent(run / "spent.json", say)
+    networks: dict[int, list[str]] = {}
+    with _journal(material, run) as journal:
+        widest = settings["learned_for"]
+        spent.purpose = f"finishing macs{widest}"
+        results = synthesize(recorded_question(journal), journal, spent)
+        networks[widest] = [network.name for network in own_networks(journal, results)]
+        for budget in protocol.budgets:
+            if budget != widest:
+                spent.purpose = f"finishing macs{budget}"
+                asked = parse_requirements([_requirement(budget)])
+                made = generate(journal, settings["count"], GENERATE_FROM, None, asked, spent)
+                networks[budget] = [network.name for network in made]
+        left = {
+            "networks": networks,
+            "ranking": journal.get("prototype", "ranking"),
+            "evaluations": len(journal.all("score")),
+            "spent": spent.seconds,
+        }
+    write_json(done, left)
+
+
+def inheritance(material: Material) -> Inheritance:
+    """What the run of this seed left. The run must have been made."""
+    run = run_folder(material)
+    left: dict[str, Any] = json.loads((run / "inheritance.json").read_text())
+    results = json.loads((run / "results.json").read_text())
+    by_name = {network["name"]: Network.model_validate(network) for network in results["networks"]}
+    networks = {int(budget): [by_name[name] for name in names] for budget, names in left["networks"].items()}
+    return Inheritance(run, networks, left["ranking"], left["evaluations"], left["spent"])
+
+
+def _journal(material: Material, run: Path) -> Journal:
+    if (run / FILE).is_file():
+        return Journal.open(run)
+    journal = Journal.create(run)
+    journal.put("run", "question", _question(material, material.protocol).model_dump(mode="json"))
+    return journal
+
+
+def _question(material: Material, protocol: Protocol) -> Question:
+    settings = protocol.settings["edgesynth"]["run"]
+    weights = prototype_weights(material.places, material.seed).resolve()
+    return Question(
+        data=protocol.data,
+        prototype=protocol.prototype,
+        weights=str(weights),
+        weights_digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        requirements=(_requirement(settings["learned_for"]),),
+        targets=("tx2-sim",),
+        count=settings["count"],
+        seed=material.seed,
+        cycles=settings["cycles"],
+        epochs=protocol.finish_epochs,
+        train_images=protocol.train_images,
+        performance=settings["performance"],
+    )
+
+
+def _requirement(budget: int) -> str:
+    return f"macs<=prototype/{budget}"

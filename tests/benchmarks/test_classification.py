@@ -1,0 +1,269 @@
+"""The comparison on classification: cells, the page, and one cheap contestant from end to end."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.classification import cell as cell_module
+from benchmarks.classification import contestants, runner
+from benchmarks.classification.__main__ import main
+from benchmarks.classification.cell import run_cell
+from benchmarks.classification.cells import Cell, Places, cells_of, is_done
+from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
+from benchmarks.classification.contestants.uniform import distilled, largest_uniform
+from benchmarks.classification.figures import tables
+from benchmarks.classification.material import make_prototype, open_material
+from benchmarks.classification.page import page, write_page
+from benchmarks.classification.protocol import CONTESTANTS, FULL, SMOKE
+from benchmarks.classification.runner import run_missing
+from edgesynth.prototypes import PROTOTYPES
+from edgesynth.space.cost import CostModel, count
+from edgesynth.space.genome import canonical
+from edgesynth.space.surgery import identity_ranking, materialise
+from edgesynth.space.trace import trace
+
+QUICK = replace(SMOKE, train_images=200, prototype="resnet8")
+ENVIRONMENT = {
+    "cpu": "Zuse Z3",
+    "cores": 1,
+    "python": "3.11",
+    "versions": {},
+    "commit": "c0ffee",
+    "date": "2026-01-02T",
+}
+
+
+def silent(text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """With a trained prototype."""
+    where = Places.of(QUICK, tmp_path_factory.mktemp("work"))
+    make_prototype(QUICK, where, 0, silent)
+    return where
+
+
+@pytest.fixture
+def resnet():
+    torch.manual_seed(0)
+    return PROTOTYPES["resnet20"](1, 10).eval()
+
+
+def put(places, name, **result):
+    places.results.mkdir(parents=True, exist_ok=True)
+    (places.results / f"{name}.json").write_text(json.dumps({"environment": ENVIRONMENT, **result}))
+
+
+def put_cell(places, contestant, seed, accuracy, budget=10, **more):
+    finished = {
+        "protocol_digest": FULL.digest(contestant),
+        "status": "finished",
+        "macs_limit": 3_100_000,
+        "test_accuracy": accuracy,
+        "macs": 3_000_000,
+        "params": 12_345,
+        "search_cpu_s": 77.0,
+        "finish_cpu_s": 180.0,
+        "onnx_sha256": f"{contestant}{seed}",
+    }
+    put(places, Cell(contestant, budget, seed).name, **{**finished, **more})
+
+
+def put_prototype(places, seed, accuracy):
+    figures = {"test_accuracy": accuracy, "macs": 31_000_000, "params": 272_000, "onnx_sha256": f"prototype{seed}"}
+    put(places, f"prototype-seed{seed}", protocol_digest=FULL.digest(), **figures)
+
+
+def row_of(table, contestant):
+    return next(row for row in table.rows if row.contestant == contestant)
+
+
+def test_every_contestant_can_be_found():
+    assert list(contestants._MODULES) == list(CONTESTANTS)
+    assert set(FULL.settings) == set(SMOKE.settings) <= set(CONTESTANTS)
+
+
+def test_a_digest_follows_what_an_outcome_depends_on_and_nothing_else():
+    other = replace(FULL, settings={**FULL.settings, "fastnas": {"divisor": 8}})
+    assert other.digest("fastnas") != FULL.digest("fastnas")
+    assert other.digest("evolution") == FULL.digest("evolution")
+    assert replace(FULL, finish_epochs=7).digest("evolution") != FULL.digest("evolution")
+    assert replace(FULL, budgets=(2,), seeds=(9,)).digest("evolution") == FULL.digest("evolution")
+    assert len({FULL.digest(name) for name in (*CONTESTANTS, None)}) == len(CONTESTANTS) + 1
+
+
+def test_the_tightest_budget_comes_first_and_a_comparison_is_completed_before_the_next():
+    cells = list(cells_of(FULL, only=["fastnas", "random"]))
+    assert len(cells) == len(set(cells)) == 2 * 2 * 3
+    assert cells[:3] == [Cell("fastnas", 10, 0), Cell("random", 10, 0), Cell("fastnas", 10, 1)]
+
+
+def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
+    where = Places.of(FULL, tmp_path)
+    cells = list(cells_of(FULL, only=["uniform-scratch"], budgets=[10]))
+    put_cell(where, "uniform-scratch", 0, 0.9)
+    put_cell(where, "uniform-scratch", 1, 0.9, protocol_digest="of another protocol")
+    started = []
+
+    def child(protocol, places, arguments, peer, say):
+        started.append(arguments)
+        if arguments[0] == "cell" and arguments[-1] == "1":
+            put_cell(places, "uniform-scratch", 1, 0.9)
+        return arguments != ["prototype", "--seed", "2"]
+
+    monkeypatch.setattr(runner, "_child", child)
+    assert run_missing(FULL, where, cells, 1, silent) == [Cell("uniform-scratch", 10, 2)]
+    assert [arguments for arguments in started if arguments[0] == "cell"] == [
+        ["cell", "uniform-scratch", "--budget", "10", "--seed", "1"]
+    ]
+    assert [is_done(where, FULL, cell) for cell in cells] == [True, True, False]
+
+
+def test_a_stopped_cell_goes_on_where_it_was(places, monkeypatch):
+    cell = Cell("uniform-distilled", 4, 0)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cell_module, "_train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(QUICK, places, cell, silent)
+    assert not is_done(places, QUICK, cell)
+    monkeypatch.setattr(cell_module, "find_contestant", lambda name: pytest.fail("compressed a second time"))
+    run_cell(QUICK, places, cell, silent)
+    assert is_done(places, QUICK, cell)
+    result = json.loads(places.result(cell).read_text())
+    assert result["macs"] <= result["macs_limit"]
+    assert places.onnx(cell.name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ContestantError("too many MACs"), "too many MACs"), (KeyError("conv"), "KeyError: 'conv'")],
+)
+def test_a_contestant_that_fails_has_a_result_that_says_why(places, monkeypatch, error, reason):
+    def fail(material, budget):
+        raise error
+
+    monkeypatch.setattr(cell_module, "find_contestant", lambda name: fail)
+    cell = Cell("fastnas", 10, 0)
+    run_cell(QUICK, places, cell, silent)
+    result = json.loads(places.result(cell).read_text())
+    assert (result["status"], result["reason"]) == ("failed", reason)
+    assert is_done(places, QUICK, cell)
+
+
+def test_a_network_over_the_budget_is_a_failure(places, monkeypatch):
+    whole = open_material(QUICK, places, 0)
+    monkeypatch.setattr(cell_module, "find_contestant", lambda name: lambda *_: Compressed(whole.prototype, 0.0))
+    cell = Cell("random", 10, 0)
+    run_cell(QUICK, places, cell, silent)
+    assert f"more than {whole.limit(10):,}" in json.loads(places.result(cell).read_text())["reason"]
+
+
+@pytest.mark.parametrize("budget", [4, 10])
+def test_uniform_widths_are_the_largest_under_the_budget(resnet, budget):
+    space = trace(resnet, torch.zeros(1, 1, 28, 28))
+    costs = CostModel.from_space(space)
+    limit = count(resnet, space.example).macs // budget
+    factor, genome = largest_uniform(space, limit)
+    assert costs.of(genome).macs <= limit
+    ratios = {group.channels: genome.widths[group.name] / group.channels for group in space.groups}
+    assert all(abs(ratio - factor) <= 0.5 / channels + 1e-9 for channels, ratio in ratios.items())
+    wider = {g.name: min(g.channels, int(g.channels * (factor + 1 / 128) + 0.5)) for g in space.groups}
+    more = canonical(wider, {b.name: True for b in space.blocks}, space.groups, space.blocks)
+    assert costs.of(more).macs > limit
+    with pytest.raises(ContestantError, match="one channel a layer"):
+        largest_uniform(space, 10)
+
+
+def test_uniform_widths_start_from_random_weights_of_the_seed(places):
+    material = open_material(QUICK, places, 0)
+    first, again, other = (distilled(replace(material, seed=seed), 4).module.state_dict() for seed in (0, 0, 1))
+    assert torch.equal(first["stem.0.weight"], again["stem.0.weight"])
+    assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
+
+
+def test_a_network_is_rebuilt_from_the_sizes_of_its_weights(resnet):
+    space = trace(resnet, torch.zeros(1, 1, 28, 28))
+    _, genome = largest_uniform(space, count(resnet, space.example).macs // 5)
+    narrow = materialise(space, genome, identity_ranking(space.groups))
+    rebuilt = reshaped(resnet, narrow.state_dict())
+    images = torch.randn(2, 1, 28, 28)
+    assert torch.allclose(rebuilt(images), narrow(images), atol=1e-5)
+    assert count(rebuilt, space.example) == count(narrow, space.example)
+
+
+def test_the_tables_are_medians_over_seeds_of_what_the_files_say(tmp_path):
+    where = Places.of(FULL, tmp_path)
+    for seed, accuracy in enumerate((0.94, 0.93, 0.95)):
+        put_prototype(where, seed, accuracy)
+        put_cell(where, "fastnas", seed, accuracy - 0.02)
+        put_cell(where, "edgesynth", seed, accuracy - (0.01, 0.03, 0.015)[seed])
+    put(
+        where,
+        "latency",
+        networks={
+            "fastnas-macs10-seed0": {"onnx_sha256": "fastnas0", "ratio": 0.5, "tx2_mj": 12.0},
+            "fastnas-macs10-seed1": {"onnx_sha256": "of an older file", "ratio": 0.1, "tx2_mj": 1.0},
+        },
+    )
+    prototype, (tenth, quarter) = tables(FULL, where)
+    assert prototype.accuracy.median == 0.94
+    fastnas = row_of(tenth, "fastnas")
+    assert (fastnas.accuracy.low, fastnas.accuracy.median, fastnas.accuracy.high) == pytest.approx((0.91, 0.92, 0.93))
+    assert (fastnas.behind.low, fastnas.behind.high) == pytest.approx((-0.02, -0.02))
+    assert (fastnas.lead.low, fastnas.lead.median, fastnas.lead.high) == pytest.approx((-0.01, 0.005, 0.01))
+    assert fastnas.latency_ratio.high == 0.5
+    assert row_of(tenth, "edgesynth").lead is None
+    assert row_of(quarter, "fastnas").missing == (0, 1, 2)
+
+
+def test_the_page_shows_failures_gaps_and_losses_as_they_are(tmp_path):
+    where = Places.of(FULL, tmp_path)
+    put_prototype(where, 0, 0.94)
+    put_cell(where, "fastnas", 0, 0.9312)
+    put_cell(where, "edgesynth", 0, 0.9212)
+    failed = {"status": "failed", "reason": "no network\nof at most 1 | MACs", "macs_limit": 3_100_000}
+    put(where, "evolution-macs10-seed0", protocol_digest=FULL.digest("evolution"), **failed)
+    put_cell(where, "random", 0, 0.99, protocol_digest="of another protocol")
+    text = page(FULL, where)
+    lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    assert "93.12 %" in text and "[1 of 3 seeds]" in text
+    assert "| -1.00 |" in text.split("| fastnas |")[1].splitlines()[0]
+    assert "| evolution | failed |" in text
+    assert "- **evolution**, seed 0: failed. no network of at most 1 \\| MACs" in text
+    assert "| random | not run yet |" in text and "99.00" not in text
+    assert "not run yet for seed 1, 2" in text and "Zuse Z3" in text
+    assert len({line.count(" | ") for line in lines.values()}) == 1
+    write_page(FULL, where)
+    assert (where.results / "README.md").read_text() == text
+    assert "<svg" in (where.results / "accuracy.svg").read_text()
+
+
+def test_a_page_can_be_written_before_anything_is_run(tmp_path):
+    write_page(FULL, Places.of(FULL, tmp_path))
+    assert "Nothing has been run yet" in (tmp_path / "results" / "README.md").read_text()
+
+
+def test_one_cheap_contestant_from_end_to_end(tmp_path):
+    run = ["run", "--smoke", "--only", "uniform-scratch", "--budget", "10", "--work", str(tmp_path)]
+    assert main(run) == 0
+    written = tmp_path / "smoke" / "results" / "uniform-scratch-macs10-seed0.json"
+    result, when = json.loads(written.read_text()), written.stat().st_mtime_ns
+    assert result["status"] == "finished"
+    assert result["macs"] <= result["macs_limit"]
+    assert 0 < result["test_accuracy"] <= 1
+    assert result["environment"]["versions"]["torch"]
+    assert main(run) == 0
+    assert written.stat().st_mtime_ns == when
+    assert main(["latency", "--smoke", "--work", str(tmp_path)]) == 0
+    assert main(["page", "--smoke", "--work", str(tmp_path)]) == 0
+    measured = json.loads((tmp_path / "smoke" / "results" / "latency.json").read_text())["networks"]
+    assert measured["prototype-seed0"]["ratio"] == 1
+    assert measured["uniform-scratch-macs10-seed0"]["tx2_mj"] > 0
