@@ -83,6 +83,7 @@ def generate(
     if journal.get("run", "finished") is None:
         raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
+    Conditions(question.parsed(), {}, {}).check(asked or ())
     with open_workshop(question, journal, progress, executor, asked) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
@@ -126,7 +127,6 @@ def _prepare(workshop: Workshop) -> _Bench:
     prototype = prepare_prototype(workshop)
     space, costs = workshop.space, workshop.costs
     conditions = Conditions(workshop.question.parsed(), prototype.values, _least(workshop))
-    conditions.check(workshop.requirements)
     generator = Generator(space.groups, space.blocks, costs, conditions, workshop.seed(2))
     evidence = Evidence(space.groups, space.blocks, prototype.ranking)
     inquisitor = Inquisitor(space.groups, space.blocks, costs, evidence, workshop.seed(3))

@@ -14,17 +14,15 @@ from edgesynth.errors import RunError, StorageError
 from edgesynth.performance import netscore
 from edgesynth.prototypes import resnet8
 from edgesynth.records import Results
-from edgesynth.requirements import parse_requirement, parse_requirements
-from edgesynth.space.cost import CostModel, count
+from edgesynth.requirements import parse_requirement
+from edgesynth.space.cost import count
 from edgesynth.space.genome import digest
-from edgesynth.space.trace import trace
-from edgesynth.synthesis.conditions import Conditions
-from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.generator_file import load_generator
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.run import _prepare, _restore, generate, own_networks, synthesize
-from edgesynth.synthesis.workshop import open_workshop, smallest
+from edgesynth.synthesis.workshop import open_workshop
 
 
 @pytest.fixture
@@ -33,19 +31,6 @@ def own_run(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run[0], run)
     return run
-
-
-def learned_generator(run, results):
-    """What the run learned, put together from its files."""
-    space = trace(resnet8(1, 10), torch.zeros(1, 1, 8, 8))
-    costs, prototype = CostModel.from_space(space), results.prototype
-    least = smallest(space, costs)
-    known = {"accuracy": prototype.val_metric, "macs": float(prototype.macs), "params": float(prototype.params)}
-    asked = parse_requirements(results.requirements)
-    conditions = Conditions(asked, known, {"macs": float(least.macs), "params": float(least.params)})
-    generator = Generator(prototype.groups, prototype.blocks, costs, conditions, seed=0)
-    generator.load_state_dict(load_file(run / "generator.safetensors"))
-    return generator
 
 
 def test_results_are_what_was_written(finished_run):
@@ -105,7 +90,7 @@ def test_networks_differ_and_say_which_seed_made_them(finished_run):
     digests = [network.genome_digest for network in results.networks]
     assert len(set(digests)) == len(digests) >= 2
     assert all(digest(network.genome) == network.genome_digest for network in results.networks)
-    generator = learned_generator(run, results)
+    generator = load_generator(run)
     # The pilot came from the generator as it was half-way; the others are G(s) of the final one.
     again = [digest(genome) for genome in generator.generate([network.seed for network in results.networks])]
     assert again[1:] == digests[1:]
@@ -178,7 +163,7 @@ def mean(values):
 
 def test_every_network_that_is_no_pilot_is_of_the_learned_generator(finished_run):
     run, results = finished_run
-    generator = learned_generator(run, results)
+    generator = load_generator(run)
     learned = [network for network in results.networks if network.cycle is None]
     again = [digest(genome) for genome in generator.generate([network.seed for network in learned])]
     assert learned
