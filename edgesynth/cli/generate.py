@@ -35,7 +35,7 @@ def generate(
     4: it could not be told.
     """
     from edgesynth.cli.progress import open_progress
-    from edgesynth.report.page import write_report
+    from edgesynth.report.page import read_results, write_report
     from edgesynth.requirements import parse_requirements
     from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
@@ -52,7 +52,7 @@ def generate(
     else:
         from edgesynth.cli.tables import print_networks
 
-        print_networks(networks)
+        print_networks(networks, read_results(run).data.metric)
     return exit_code(networks, count)
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgesynth.records import Genome, Measurement, Network, PrototypeInfo, Results, Rung
+from edgesynth.report.quantities import counted, of_the_run
 from edgesynth.synthesis.rungs import why_unknown
 
 if TYPE_CHECKING:  # it imports torch
@@ -28,21 +29,23 @@ def print_results(results: Results) -> None:
         end_section=True,
     )
     for network in results.networks:
-        table.add_row(*_network_row(network, prototype.macs))
+        table.add_row(*_network_row(network, prototype.macs, results.requirements))
     console = _console()
     console.print(table)
-    met = sum(network.satisfied for network in results.networks)
-    console.print(f"{met} of {len(results.networks)} FermiNets meet {', '.join(results.requirements)}", markup=False)
+    console.print(counted(of_the_run(results), ", ".join(results.requirements)), markup=False)
     for rung in results.generator.rungs:
         console.print(f"rank correlation with the finished result: {_rank(rung)}", markup=False)
 
 
-def print_networks(networks: Sequence[Network]) -> None:
-    """FermiNets alone."""
-    table = _table("metric", networks[0].measurements if networks else [])
+def print_networks(networks: Sequence[Network], metric: str) -> None:
+    """FermiNets alone, all made for the same requirements, and how many of them meet those."""
+    table = _table(metric, networks[0].measurements if networks else [])
+    asked = list(networks[0].requirements) if networks else []
     for network in networks:
-        table.add_row(*_network_row(network, None))
-    _console().print(table)
+        table.add_row(*_network_row(network, None, asked))
+    console = _console()
+    console.print(table)
+    console.print(counted(networks, ", ".join(asked)) if networks else "no further FermiNet was found", markup=False)
 
 
 def print_genomes(made: "Sequence[tuple[int, Genome, Costs]]") -> None:
@@ -111,9 +114,9 @@ def _table(metric: str, measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def _network_row(network: Network, prototype_macs: int | None) -> list[str | Text]:
+def _network_row(network: Network, prototype_macs: int | None, asked: Sequence[str]) -> list[str | Text]:
     cells = [cell for m in network.measurements for cell in _target_cells(m)]
-    return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network)]
+    return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network, asked)]
 
 
 def _figures(network: Network | PrototypeInfo, prototype_macs: int | None) -> list[str]:
@@ -134,9 +137,11 @@ def _target_cells(measurement: Measurement) -> Iterator[str]:
         yield f"{measurement.inferences_per_joule:.3g}"
 
 
-def _verdict(network: Network) -> Text:
+def _verdict(network: Network, asked: Sequence[str]) -> Text:
+    """In words; requirements other than those `asked` for above the table are named."""
     if network.satisfied:
-        return Text("all met", style="green")
+        own = network.requirements.keys() == set(asked)
+        return Text("all met" if own else f"met: {', '.join(network.requirements)}", style="green")
     failed = [text for text, met in network.requirements.items() if met is False]
     unknown = [text for text, met in network.requirements.items() if met is None]
     words = [f"not met: {', '.join(failed)}"] if failed else []

@@ -1,10 +1,11 @@
 """The first screen: prototype → best FermiNet, in four figures and one verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesynth.records import Measurement, Network, PrototypeInfo, Results
 from edgesynth.report import numbers
-from edgesynth.report.quantities import best, last_measurement, targets, value_of, why_unknown
+from edgesynth.report.quantities import best, counted, last_measurement, of_the_run, targets, value_of, why_unknown
 
 __all__ = ["Headline", "Tile", "headline"]
 
@@ -25,30 +26,36 @@ class Tile:
 
 @dataclass(frozen=True)
 class Headline:
-    """`best` is None when the run made no network; `all_met` says whether it meets every requirement."""
+    """`best` is None when the run made no network; `all_met` says whether it meets every requirement. `others` speaks
+    of networks that were made for other requirements, "" where there are none."""
 
     best: Network | None
     all_met: bool
     verdict: str
     tiles: list[Tile]
+    others: str = ""
 
 
 def headline(results: Results) -> Headline:
-    """The verdict over all networks, and the best one beside the prototype."""
-    chosen = best(results)
-    total, met = len(results.networks), sum(network.satisfied for network in results.networks)
+    """The verdict over all networks made for the requirements of the run, and the best one beside the prototype."""
+    chosen, own = best(results), of_the_run(results)
+    others = _others([network for network in results.networks if network not in own])
     if chosen is None:
-        return Headline(None, False, "No FermiNet was made", [])
-    noun, verb = ("FermiNet", "meets") if total == 1 else ("FermiNets", "meet")
+        return Headline(None, False, "No FermiNet was made", [], others)
     which = "all requirements" if results.requirements else "all requirements (there are none)"
-    verdict = f"{met} of {total} {noun} {verb} {which}"
+    verdict = counted(own, which)
     tiles = [
         _macs(results.prototype, chosen),
         _metric(results, chosen),
         _latency(results, chosen),
         _energy(results, chosen),
     ]
-    return Headline(chosen, chosen.satisfied, verdict, tiles)
+    return Headline(chosen, chosen.satisfied, verdict, tiles, others)
+
+
+def _others(networks: Sequence[Network]) -> str:
+    what = "the other requirements that they were asked for"
+    return f"{counted(networks, what, 'generated later')}." if networks else ""
 
 
 def _macs(prototype: PrototypeInfo, chosen: Network) -> Tile:

@@ -55,7 +55,7 @@ def learning_charts(results: Results) -> list[Figure]:
         ),
         _learning(
             cycles,
-            "Inquisitor: rank correlation of predicted and scored U",
+            f"Inquisitor: rank correlation of predicted and scored {results.data.metric}",
             [Series("ρ", [cycle.rank_correlation for cycle in cycles])],
             _plain,
             (-1.0, 1.0),

@@ -20,6 +20,7 @@ from edgesynth.report import (
     headline,
     learning,
     numbers,
+    quantities,
     reasons,
     tables,
     target_tables,
@@ -89,8 +90,7 @@ def render(results: Results) -> str:
         results=results,
         style=Markup(folder.joinpath("page.css").read_text("utf-8")),
         headline=headline.headline(results),
-        requirements=tables.requirement_headers(results),
-        verdicts=tables.verdict_rows(results),
+        verdicts=tables.verdict_tables(results),
         sizes=tables.size_rows(results),
         target_tables=target_tables.target_tables(results),
         trade_offs=trade_offs.trade_off_charts(results),
@@ -110,9 +110,10 @@ def render(results: Results) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """One FermiNet's picture."""
+    """One FermiNet's picture. `asked_later` says that it was made for other requirements than those of the run."""
 
     network: Network
+    asked_later: bool
     groups: list[anatomy.Group]
     bars: list[Markup]
     silhouette: Markup
@@ -130,6 +131,7 @@ def _cards(results: Results) -> list[Card]:
         groups = anatomy.groups_of(results.prototype, network.genome)
         card = Card(
             network=network,
+            asked_later=not quantities.is_of_the_run(results, network),
             groups=groups,
             bars=[anatomy.bar(group) for group in groups],
             silhouette=anatomy.silhouette(network.name, groups),

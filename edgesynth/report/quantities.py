@@ -1,7 +1,7 @@
 """What the page knows of each network: a value by the name that requirements use, and why one is missing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgesynth.errors import RequirementError
@@ -14,9 +14,12 @@ __all__ = [
     "Subject",
     "best",
     "bounds",
+    "counted",
     "energy_interval",
     "interval",
+    "is_of_the_run",
     "last_measurement",
+    "of_the_run",
     "targets",
     "value_of",
     "why_unknown",
@@ -38,7 +41,7 @@ _POWER_WORDS = ("power", "sensor", "joule", "energy", "rail")
 
 @dataclass(frozen=True)
 class Bound:
-    """A requirement of the run as this page can show it; `value` is None where the text is not understood or
+    """A requirement as this page can show it; `value` is None where the text is not understood or
     where it depends on something of the prototype that is unknown."""
 
     text: str
@@ -53,9 +56,29 @@ class Bound:
         return {">=": "≥", "<=": "≤"}.get(self.operator, "")
 
 
-def bounds(results: Results) -> list[Bound]:
-    """All requirements in the order given. A text that does not parse keeps its place, without a bound."""
-    return [_bound(text, results.prototype) for text in results.requirements]
+def bounds(results: Results, texts: Iterable[str] | None = None) -> list[Bound]:
+    """The texts as bounds, in the order given; without any, the requirements of the run.
+
+    A text that does not parse keeps its place, without a bound.
+    """
+    return [_bound(text, results.prototype) for text in (results.requirements if texts is None else texts)]
+
+
+def is_of_the_run(results: Results, network: Network) -> bool:
+    """Whether a network was made for the requirements of the run; some were asked for others later."""
+    return network.requirements.keys() == set(results.requirements)
+
+
+def of_the_run(results: Results) -> list[Network]:
+    """The networks that were made for the requirements of the run."""
+    return [network for network in results.networks if is_of_the_run(results, network)]
+
+
+def counted(networks: Sequence[Network], what: str, which: str = "") -> str:
+    """ "2 of 3 FermiNets meet …"."""
+    met, total = sum(network.satisfied for network in networks), len(networks)
+    noun, verb = ("FermiNet", "meets") if total == 1 else ("FermiNets", "meet")
+    return " ".join(filter(None, [f"{met} of {total} {noun}", which, verb, what]))
 
 
 def _bound(text: str, prototype: PrototypeInfo) -> Bound:
@@ -124,11 +147,12 @@ def why_unknown(measurement: Measurement) -> str:
 
 
 def best(results: Results) -> Network | None:
-    """The network with the greatest U, among those that meet all requirements if there are any.
+    """The network with the greatest U of those made for the run's requirements, among those that meet all if any do.
 
     U is looked up by its name; where this page does not know that name, NetScore stands in.
     """
-    pool = [network for network in results.networks if network.satisfied] or list(results.networks)
+    own = of_the_run(results)
+    pool = [network for network in own if network.satisfied] or own
     quantity, _, target = results.performance.partition("@")
     quantity = results.data.metric if quantity == "metric" else quantity
 

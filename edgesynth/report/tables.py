@@ -9,6 +9,7 @@ from edgesynth.report.quantities import (
     Bound,
     Subject,
     bounds,
+    is_of_the_run,
     value_of,
     written,
     written_alike,
@@ -19,9 +20,9 @@ __all__ = [
     "Header",
     "SizeRow",
     "VerdictRow",
-    "requirement_headers",
+    "VerdictTable",
     "size_rows",
-    "verdict_rows",
+    "verdict_tables",
 ]
 
 
@@ -43,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """One network under all requirements."""
+    """One network under all requirements of its table."""
 
     name: str
     prototype: bool
@@ -51,30 +52,45 @@ class VerdictRow:
     cells: list[Cell]
 
 
-def requirement_headers(results: Results) -> list[Header]:
-    """The requirements in the order given."""
-    return [Header(bound.text, _bound_text(bound)) for bound in bounds(results)]
+@dataclass(frozen=True)
+class VerdictTable:
+    """Networks that were made for the same requirements, the prototype above them."""
+
+    headers: list[Header]
+    rows: list[VerdictRow]
 
 
-def _bound_text(bound: Bound) -> str:
-    return "bound unknown" if bound.value is None else f"{bound.sign} {written(bound.quantity, bound.value)}"
+def verdict_tables(results: Results) -> list[VerdictTable]:
+    """First what was made for the requirements of the run, then one table for each other demand, in order of
+    appearance."""
+    demands = dict.fromkeys([tuple(results.requirements), *(_asked(results, network) for network in results.networks)])
+    return [_verdict_table(results, demand) for demand in demands]
 
 
-def verdict_rows(results: Results) -> list[VerdictRow]:
-    """The prototype for comparison, then every FermiNet."""
-    known = bounds(results)
-    subjects: list[Subject] = [results.prototype, *results.networks]
+def _asked(results: Results, network: Network) -> tuple[str, ...]:
+    """What a network was made for; the run's requirements in the order of the run."""
+    return tuple(results.requirements if is_of_the_run(results, network) else network.requirements)
+
+
+def _verdict_table(results: Results, demand: tuple[str, ...]) -> VerdictTable:
+    known = bounds(results, demand)
+    networks = [network for network in results.networks if _asked(results, network) == demand]
+    subjects: list[Subject] = [results.prototype, *networks]
     columns = [_column(subjects, bound) for bound in known]
     rows = []
     for index, subject in enumerate(subjects):
         judged = subject.requirements if isinstance(subject, Network) else None
         cells = [
-            Cell(column[index], "" if judged is None else _verdict(judged.get(bound.text)))
+            Cell(column[index], "" if judged is None else _verdict(judged[bound.text]))
             for column, bound in zip(columns, known, strict=True)
         ]
         overall = _verdict(subject.satisfied) if isinstance(subject, Network) else ""
         rows.append(VerdictRow(subject.name, judged is None, overall, cells))
-    return rows
+    return VerdictTable([Header(bound.text, _bound_text(bound)) for bound in known], rows)
+
+
+def _bound_text(bound: Bound) -> str:
+    return "bound unknown" if bound.value is None else f"{bound.sign} {written(bound.quantity, bound.value)}"
 
 
 def _column(subjects: Sequence[Subject], bound: Bound) -> list[str]:

@@ -11,6 +11,7 @@ from edgesynth.report.quantities import (
     Subject,
     bounds,
     energy_interval,
+    is_of_the_run,
     last_measurement,
     targets,
     value_of,
@@ -33,7 +34,9 @@ def trade_off_charts(results: Results) -> list[Figure]:
 
 def _against_macs(results: Results) -> Figure:
     metric = results.data.metric
-    points = [_point(subject, subject.macs, f"{numbers.count(subject.macs)} MACs") for subject in _subjects(results)]
+    points = [
+        _point(results, subject, subject.macs, f"{numbers.count(subject.macs)} MACs") for subject in _subjects(results)
+    ]
     lines = _lines(results, lambda bound: bound.quantity == "macs")
     chart = scatter(
         points,
@@ -60,7 +63,7 @@ def _against_energy(results: Results, target: str) -> Figure | None:
             continue
         sources.append(measurement.source)
         text = f"{numbers.significant(energy)} mJ per inference on {target}, {measurement.source}"
-        points.append(_point(subject, energy, text, energy_interval(measurement)))
+        points.append(_point(results, subject, energy, text, energy_interval(measurement)))
     if not points:
         return None
     source = " and ".join(dict.fromkeys(sources))
@@ -91,12 +94,15 @@ def _subjects(results: Results) -> list[Subject]:
     return [results.prototype, *results.networks]
 
 
-def _point(subject: Subject, x: float, x_text: str, x_interval: tuple[float, float] | None = None) -> Point:
+def _point(
+    results: Results, subject: Subject, x: float, x_text: str, x_interval: tuple[float, float] | None = None
+) -> Point:
     verdict = ""
     kind: Literal["prototype", "met", "unmet"] = "prototype"
     if isinstance(subject, Network):
         kind = "met" if subject.satisfied else "unmet"
-        verdict = "; meets all requirements" if subject.satisfied else "; does not meet all requirements"
+        what = "all requirements" if is_of_the_run(results, subject) else ", ".join(subject.requirements)
+        verdict = f"; meets {what}" if subject.satisfied else f"; does not meet {what}"
     detail = f"{subject.name}: {numbers.percent(subject.val_metric)}, {x_text}{verdict}"
     return Point(subject.name, kind, x, 100 * subject.val_metric, detail, x_interval)
 

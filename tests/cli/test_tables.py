@@ -1,7 +1,7 @@
 """What is printed after a synthesis."""
 
-from edgesynth.cli.tables import print_results
-from tests.report.made_up import changed, long_run, made_up_run
+from edgesynth.cli.tables import print_networks, print_results
+from tests.report.made_up import OTHERS, asked_again, changed, long_run, made_up_run
 
 
 def lines(capsys):
@@ -22,3 +22,33 @@ def test_a_run_without_rungs_says_nothing_of_them(capsys):
     run = made_up_run()
     print_results(changed(run, generator=run.generator.model_copy(update={"rungs": []})))
     assert lines(capsys) == []
+
+
+def printed(capsys):
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_what_meets_the_requirements_of_the_run_is_counted(capsys):
+    print_results(made_up_run())
+    asked = "accuracy>=prototype-0.02, macs<=prototype/4, params<=50k, inferences_per_joule@tx2-sim>=2*prototype"
+    assert f"1 of 3 FermiNets meet {asked}" in printed(capsys)
+    print_results(asked_again())
+    assert f"1 of 3 FermiNets meet {asked}" in printed(capsys)
+
+
+def test_verdicts_on_other_requirements_name_them(capsys):
+    print_results(asked_again())
+    ends = {line.split()[0]: line for line in printed(capsys) if line.startswith("fermi-")}
+    assert ends["fermi-001"].endswith(" all met")
+    assert ends["fermi-004"].endswith(" not known:")  # and on the next line what
+    assert ends["fermi-005"].endswith(" met: macs<=prototype/16")
+
+
+def test_networks_alone_are_counted_under_what_they_were_asked_for(capsys):
+    run = asked_again()
+    print_networks(run.networks[3:4], "accuracy")
+    first, *_, last = printed(capsys)
+    assert first.split()[0] == "accuracy"
+    assert last == f"0 of 1 FermiNet meets {', '.join(OTHERS)}"
+    print_networks([], "accuracy")
+    assert printed(capsys)[-1] == "no further FermiNet was found"

@@ -28,7 +28,7 @@ from edgesynth.records import (
 )
 from edgesynth.synthesis.rungs import rungs
 
-__all__ = ["changed", "long_run", "made_up_run", "wide_run"]
+__all__ = ["OTHERS", "asked_again", "changed", "long_run", "made_up_run", "wide_run"]
 
 NO_SENSOR = "this host has no power sensor that edgesynth can read, so joules are unknown"
 MODEL = "tx2-sim is a model: no board took part"
@@ -271,6 +271,22 @@ def made_up_run() -> Results:
         networks=networks,
         warnings=["fine-tuning of fermi-003 ended at its time limit after 11 of 15 epochs"],
     )
+
+
+OTHERS = {"macs<=prototype/16": True, "inferences_per_joule@tx2-sim>=3*prototype": None}
+
+
+def asked_again() -> Results:
+    """The same run, of whose generator two more networks were asked later under other requirements: one meets them as
+    far as is known, one does not. Both have a greater NetScore than all others."""
+    run = made_up_run()
+    tiny = run.networks[1].model_copy(
+        update={"name": "fermi-004", "macs": 1_200_000, "netscore": 110.0, "requirements": OTHERS, "satisfied": False}
+    )
+    good = tiny.model_copy(
+        update={"name": "fermi-005", "requirements": {"macs<=prototype/16": True}, "satisfied": True}
+    )
+    return changed(run, networks=[*run.networks, tiny, good])
 
 
 def wide_run(groups: int = 60) -> Results:

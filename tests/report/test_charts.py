@@ -13,7 +13,7 @@ from edgesynth.report.learning import learning_charts
 from edgesynth.report.scatter import Line, Point, scatter
 from edgesynth.report.svg import element
 from edgesynth.report.trade_offs import trade_off_charts
-from tests.report.made_up import changed, made_up_run, wide_run
+from tests.report.made_up import asked_again, changed, made_up_run, wide_run
 
 
 def drawn(points: Sequence[Point], lines: Sequence[Line] = (), *, log_x: bool = True) -> ElementTree.Element:
@@ -68,6 +68,14 @@ def test_every_mark_has_a_tooltip_and_a_name() -> None:
         "two here",
     ]
     assert {"one", "two"} <= set(texts(chart))
+
+
+def test_a_mark_says_what_its_network_was_asked_for() -> None:
+    against_macs = ElementTree.fromstring(trade_off_charts(asked_again())[0].chart)
+    tips = {(tip or "").split(":")[0]: tip or "" for tip in (g.findtext("title") for g in against_macs.iter("g"))}
+    assert tips["fermi-001"].endswith("; meets all requirements")
+    assert tips["fermi-002"].endswith("; does not meet all requirements")
+    assert tips["fermi-005"].endswith("; meets macs<=prototype/16")
 
 
 def test_a_bound_that_is_far_off_is_named_not_drawn() -> None:

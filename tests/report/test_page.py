@@ -9,7 +9,7 @@ import pytest
 from edgesynth.errors import RunError, StorageError
 from edgesynth.records import Results
 from edgesynth.report.page import read_results, render, write_report
-from tests.report.made_up import changed, long_run, made_up_run, wide_run
+from tests.report.made_up import asked_again, changed, long_run, made_up_run, wide_run
 
 HOSTILE = "<script>alert('x')</script>\"'&"
 
@@ -135,6 +135,7 @@ RUNS = {
     make.__name__: make
     for make in (
         made_up_run,
+        asked_again,
         wide_run,
         long_run,
         without_networks,
@@ -192,6 +193,28 @@ def test_the_headline() -> None:
     assert "−1.05 points" in text
     assert re.search(r"Latency on host 3\.01× faster .* measured", text)
     assert re.search(r"Inferences per joule on tx2-sim 2\.22× more .* estimated", text)
+
+
+def test_networks_for_other_requirements_are_told_apart() -> None:
+    text = Outline(render(asked_again())).text
+    assert "1 of 3 FermiNets meet all requirements" in text
+    assert "1 of 2 FermiNets generated later meet the other requirements that they were asked for." in text
+    assert "fermi-004 ✕ does not meet what was asked" in text
+    assert "asked for macs<=prototype/16, inferences_per_joule@tx2-sim>=3*prototype" in text
+    assert "fermi-005 ✓ meets what was asked" in text
+    assert "fermi-001 ✓ meets all requirements" in text
+    assert "Asked for later" in text
+    assert "Asked for later" not in Outline(render(made_up_run())).text
+    # Theirs is one verdict that is not known; the run has one of its own.
+    assert text.count("? not known") == Outline(render(made_up_run())).text.count("? not known") + 1
+
+
+def test_a_run_for_the_metric_alone_says_so_in_words() -> None:
+    text = Outline(render(changed(made_up_run(), performance="metric"))).text
+    assert "the one with the greatest accuracy in percent among those" in text
+    assert "Universal performance U: accuracy in percent" in text
+    assert "Performance U accuracy in percent" in text
+    assert "metric alone" not in text
 
 
 def test_unknown_joules_say_why() -> None:

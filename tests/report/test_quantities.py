@@ -1,10 +1,10 @@
 import pytest
 
 from edgesynth.report.headline import headline
-from edgesynth.report.quantities import best, bounds, energy_interval, value_of, why_unknown, written
-from edgesynth.report.tables import size_rows, verdict_rows
+from edgesynth.report.quantities import best, bounds, energy_interval, of_the_run, value_of, why_unknown, written
+from edgesynth.report.tables import size_rows, verdict_tables
 from edgesynth.report.target_tables import target_tables
-from tests.report.made_up import MODEL, NO_SENSOR, changed, made_up_run
+from tests.report.made_up import MODEL, NO_SENSOR, OTHERS, asked_again, changed, made_up_run
 
 
 def test_bounds_are_numbers_where_they_can_be() -> None:
@@ -45,6 +45,49 @@ def test_the_best_by_another_performance() -> None:
     chosen = best(changed(run, networks=everybody, performance="inferences_per_joule@tx2-sim"))
     assert chosen is not None
     assert chosen.name == "fermi-002"
+
+
+def test_the_best_by_the_metric_alone() -> None:
+    run = made_up_run()
+    everybody = [network.model_copy(update={"satisfied": True}) for network in run.networks]
+    chosen = best(changed(run, networks=everybody, performance="metric"))
+    assert chosen is not None
+    assert chosen.name == "fermi-003"
+
+
+def test_what_was_asked_for_later_is_not_among_the_best_and_does_not_count() -> None:
+    run = asked_again()
+    assert [network.name for network in of_the_run(run)] == ["fermi-001", "fermi-002", "fermi-003"]
+    assert best(run) == run.networks[0]
+    found = headline(run)
+    assert found.verdict == "1 of 3 FermiNets meet all requirements"
+    assert found.others == "1 of 2 FermiNets generated later meet the other requirements that they were asked for."
+    assert headline(made_up_run()).others == ""
+    later = headline(changed(run, networks=run.networks[3:]))
+    assert (later.best, later.verdict) == (None, "No FermiNet was made")
+    assert later.others == found.others
+
+
+def test_each_demand_has_a_table_of_its_own() -> None:
+    run = asked_again()
+    own, first, second = verdict_tables(run)
+    assert own == verdict_tables(made_up_run())[0]
+    assert [header.text for header in first.headers] == list(OTHERS)
+    assert [header.bound for header in first.headers] == ["≤ 1.94\u202fM", "≥ 95.2\u00a0per J"]
+    assert [row.name for row in first.rows] == ["resnet20", "fermi-004"]
+    assert [cell.verdict for cell in first.rows[1].cells] == ["met", "not known"]
+    assert first.rows[1].overall == "not met"
+    assert [row.name for row in second.rows] == ["resnet20", "fermi-005"]
+    assert [cell.verdict for cell in second.rows[1].cells] == ["met"]
+
+
+def test_the_order_of_requirements_makes_no_other_demand() -> None:
+    run = made_up_run()
+    turned = [
+        network.model_copy(update={"requirements": dict(reversed(network.requirements.items()))})
+        for network in run.networks
+    ]
+    assert verdict_tables(changed(run, networks=turned)) == verdict_tables(run)
 
 
 def test_energy_intervals_come_from_inferences_per_joule_if_need_be() -> None:
@@ -93,7 +136,8 @@ def test_headline_without_a_test_split_uses_validation() -> None:
 
 
 def test_the_prototype_is_shown_and_not_judged() -> None:
-    first, *others = verdict_rows(made_up_run())
+    (table,) = verdict_tables(made_up_run())
+    first, *others = table.rows
     assert first.prototype
     assert {cell.verdict for cell in first.cells} == {""}
     assert [cell.verdict for cell in others[2].cells] == ["met", "not met", "not met", "not known"]
