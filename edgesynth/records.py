@@ -205,7 +205,7 @@ class Rung(Record):
     the networks that were finished alike, and its 95 % interval. None where there are too few networks to tell, and no
     interval where both orders are the same."""
 
-    name: Literal["shared", "recalibrated", "predicted", "short"]
+    name: Literal["shared", "recalibrated", "adapted", "predicted", "short"]
     networks: int
     spearman: float | None
     ci95: Interval | None

@@ -14,6 +14,7 @@ __all__ = ["RungRow", "rung_charts", "rung_rows"]
 _WORDS = {
     "shared": "weights sliced from the shared ones, as they are",
     "recalibrated": "the same, batch norm statistics taken anew",
+    "adapted": "the same after a few steps of training: the score that steers",
     "predicted": "what the inquisitor expected, without running the network",
     "short": "after a short training",
 }

@@ -71,7 +71,7 @@ class Finetuning:
 
     def __call__(self, score: Score) -> Finetuned | Unusable:
         module = materialise(self.space, score.genome, self.ranking, self.shared)
-        scores = {"shared": self._scored(module), "recalibrated": score.metric}
+        scores = {"shared": self._scored(module), "recalibrated": score.recalibrated, "adapted": score.metric}
         recalibrate(module, self.calibration)
         try:
             if self.epochs > 0:

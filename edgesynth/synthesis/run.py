@@ -24,7 +24,7 @@ from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
 from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.rungs import rungs
-from edgesynth.synthesis.scoring import Score, Scorer
+from edgesynth.synthesis.scoring import Adaptation, Score, Scorer
 from edgesynth.synthesis.selection import DRAWN, Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
@@ -36,7 +36,7 @@ __all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 RESULTS = "results.json"
 SYNTHESIS = "synthesis"
 """Name of the batch of networks that `synthesize` finishes."""
-POOL = 24
+POOL = 32
 """Networks that shared weights are trained through."""
 FLAT_CYCLES, FLAT_U = 5, 0.1
 """Learning stops early when SATISFIED of the seeds meet everything and mean U rose less than this in so many cycles."""
@@ -141,12 +141,13 @@ def _prepare(workshop: Workshop) -> _Bench:
     )
     learner = Learner(generator, inquisitor, objective, workshop.seed(5))
     shared = _shared_weights(workshop, prototype, generator)
+    adaptation = Adaptation.of(workshop.task, workshop.train, prototype.teacher, workshop.data.mirror, workshop.seed(8))
     scorer = Scorer(
         space=space,
         ranking=prototype.ranking,
         shared=shared,
         task=workshop.task,
-        train=workshop.train,
+        adaptation=adaptation,
         scoring=workshop.scoring,
         requirements=workshop.requirements,
         screens=workshop.screens,
@@ -159,7 +160,7 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
     trained = workshop.journal.get("shared", "trained")
     if trained is not None:
         return load_weights(path, trained["digest"])
-    epochs = max(1, workshop.question.epochs // 2)
+    epochs = workshop.question.epochs
     workshop.progress.stage("training weights that all candidates share")
     shared = train_shared(
         workshop.space,

@@ -10,7 +10,7 @@ from edgesynth.records import Interval, Network, Rung
 
 __all__ = ["LEAST_NETWORKS", "RUNGS", "compared", "rank_correlation", "rungs", "why_unknown"]
 
-RUNGS = ("shared", "recalibrated", "predicted", "short")
+RUNGS = ("shared", "recalibrated", "adapted", "predicted", "short")
 LEAST_NETWORKS = 5
 """With fewer, the interval holds nearly every correlation that there is."""
 TWO_SIDED = 1.959963984540054

@@ -1,4 +1,4 @@
-"""Scoring a candidate cheaply: sliced shared weights, batch norm measured anew, one look at the scoring split."""
+"""Scoring a candidate cheaply: sliced shared weights, a few steps of training, one look at the scoring split."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 from edgesynth_exporters.export import export_onnx
 from edgesynth_exporters.targets import find_target
 from pydantic import ValidationError
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from edgesynth.data.source import Split
 from edgesynth.devices import Oracle
@@ -23,18 +23,23 @@ from edgesynth.space.surgery import Ranking, materialise
 from edgesynth.space.trace import Space
 from edgesynth.synthesis.executors import Executor
 from edgesynth.synthesis.probe import Responses, probe
-from edgesynth.synthesis.training import outputs, recalibrate
+from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, train
 from edgesynth.tasks import Task
 
-__all__ = ["Score", "Scorer", "measured_value"]
+__all__ = ["Adaptation", "Score", "Scorer", "measured_value"]
 
 STIMULI = 128
 RECALIBRATION = 512
+ADAPTATION_SHARE, LEAST_ADAPTATION, ADAPTATION_LR = 1 / 8, 2048, 0.05
+"""Candidates are trained on this part of the training images, or so many, once, before they are judged."""
 
 
 class Score(Record):
-    """What is known of a candidate without training it. `metric` is that of sliced shared weights on the scoring
-    split; `on_target` holds what requirements ask of targets, by key (`latency_ms@host`), None where unknown.
+    """What is known of a candidate without a whole training.
+
+    `metric` is that of sliced shared weights after a short adaptation, on the scoring split, `recalibrated` the one
+    before the adaptation; `on_target` holds what requirements ask of targets, by key (`latency_ms@host`), None where
+    unknown.
 
     `failure` says why a network could not be scored. Such a one is worth nothing: its metric is 0, and nobody learns
     from its figures.
@@ -43,6 +48,7 @@ class Score(Record):
     digest: str
     genome: Genome
     metric: float
+    recalibrated: float = 0.0
     params: int
     macs: int
     on_target: dict[str, float | None]
@@ -59,26 +65,58 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """A few steps of distillation, in place, that a sliced network is given before it is judged.
+
+    Weights that many networks share suit none of them; how badly they suit one says little of what it can learn. The
+    same images in the same order for every network, so that comparisons are paired. `calibration` are the images that
+    batch norm is measured on afterwards.
+    """
+
+    task: Task
+    split: Split
+    teacher: Teacher
+    mirror: bool
+    seed: int
+    calibration: Tensor
+
+    @classmethod
+    def of(cls, task: Task, train: Split, teacher: Teacher, mirror: bool, seed: int) -> "Adaptation":
+        # A part of a tensor is pickled with the whole of it, a copy is not.
+        count = min(len(train), max(LEAST_ADAPTATION, round(ADAPTATION_SHARE * len(train))))
+        images = Split(train.images[:count].clone(), train.targets[:count].clone())
+        return cls(task, images, teacher.first(count), mirror, seed, train.images[:RECALIBRATION].clone())
+
+    def __call__(self, network: nn.Module) -> None:
+        recipe = Recipe(epochs=1, peak_lr=ADAPTATION_LR)
+        train(network, self.task, self.split, recipe, seed=self.seed, mirror=self.mirror, teacher=self.teacher)
+        recalibrate(network, self.calibration)
+
+
+@dataclass(frozen=True)
 class CheapScoring:
-    """The part of scoring that any machine can do, a pure function of a genome. `calibration` are the images that
-    batch norm is measured on; `opsets` those of the targets to be asked about the network."""
+    """The part of scoring that any machine can do, a pure function of a genome. `opsets` are those of the targets to
+    be asked about the network."""
 
     space: Space
     ranking: Ranking
     shared: Mapping[str, Tensor]
     task: Task
-    calibration: Tensor
+    adaptation: Adaptation
     scoring: Split
     opsets: frozenset[int]
 
     def __call__(self, genome: Genome) -> Scored:
         network = materialise(self.space, genome, self.ranking, self.shared)
-        recalibrate(network, self.calibration)
+        recalibrate(network, self.adaptation.calibration)
+        recalibrated = self.task.evaluate(outputs(network, self.scoring.images), self.scoring.targets)
+        self.adaptation(network)
         costs = count(network, self.space.example)
         score = Score(
             digest=digest(genome),
             genome=genome,
             metric=0.0,
+            recalibrated=recalibrated,
             params=costs.params,
             macs=costs.macs,
             on_target={},
@@ -108,7 +146,7 @@ class Scorer:
     ranking: Ranking
     shared: Mapping[str, Tensor]
     task: Task
-    train: Split
+    adaptation: Adaptation
     scoring: Split
     requirements: Sequence[Requirement]
     screens: Mapping[str, Oracle]
@@ -127,13 +165,13 @@ class Scorer:
 
     @cached_property
     def _cheap(self) -> CheapScoring:
-        # A part of a tensor is pickled with the whole of it, a copy is not.
         return CheapScoring(
             space=self.space,
             ranking=self.ranking,
             shared=self.shared,
             task=self.task,
-            calibration=self.train.images[:RECALIBRATION].clone(),
+            adaptation=self.adaptation,
+            # A part of a tensor is pickled with the whole of it, a copy is not.
             scoring=Split(self.scoring.images.clone(), self.scoring.targets.clone()),
             opsets=frozenset(find_target(target).opset for target in self._wanted.values()),
         )

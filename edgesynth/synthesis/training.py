@@ -69,6 +69,10 @@ class Teacher:
         """By the names of the fields, those that there are."""
         return {"plain": self.plain} | ({} if self.mirrored is None else {"mirrored": self.mirrored})
 
+    def first(self, count: int) -> "Teacher":
+        """Copies of the answers for the first images alone."""
+        return Teacher(**{name: tensor[:count].clone() for name, tensor in self.tensors().items()})
+
     def answers(self, indices: Tensor, flipped: Tensor) -> Tensor:
         plain = self.plain[indices]
         if self.mirrored is None:

@@ -17,7 +17,7 @@ from edgesynth.space.cost import CostModel
 from edgesynth.space.genome import allowed_widths, canonical, digest
 from edgesynth.space.surgery import materialise
 from edgesynth.space.trace import Space, trace
-from edgesynth.synthesis.scoring import RECALIBRATION
+from edgesynth.synthesis.scoring import Adaptation
 from edgesynth.synthesis.storage import load_weights
 from edgesynth.synthesis.training import recalibrate, seed_of
 
@@ -47,6 +47,7 @@ class Nursery:
     limit: int
     least: int
     scores: "Scores"
+    adaptation: Adaptation
     randomness: random.Random
 
     @classmethod
@@ -59,7 +60,10 @@ class Nursery:
         scores = Scores(folder / f"scores-{material.protocol.digest(cell.contestant)}.jsonl")
         # One stream for all of a seed and budget: `random` is the first of the networks that `random-best` scores.
         stream = random.Random(seed_of(material.seed, 9, cell.budget))
-        return cls(material, space, CostModel.from_space(space), left, limit, least, scores, stream)
+        adaptation = Adaptation.of(
+            material.task, material.train, material.teacher(), material.data.mirror, seed_of(material.seed, 8)
+        )
+        return cls(material, space, CostModel.from_space(space), left, limit, least, scores, adaptation, stream)
 
     def draw(self) -> Iterator[Genes]:
         """Uniformly at random from the networks whose MACs lie between `least` and `limit`, without end.
@@ -109,11 +113,12 @@ class Nursery:
         return digest(self.genome(genes))
 
     def score(self, genes: Genes) -> float:
-        """Accuracy on the scoring images, of shared weights with batch norm measured anew: edgesynth's own score."""
+        """Accuracy on the scoring images, of shared weights after a short adaptation: edgesynth's own score."""
         key = self.key(genes)
         if key not in self.scores.known:
             network = self.network(genes)
-            recalibrate(network, self.material.train.images[:RECALIBRATION])
+            recalibrate(network, self.adaptation.calibration)
+            self.adaptation(network)
             self.scores.add(key, self.material.accuracy(network, self.material.scoring))
         return self.scores.known[key]
 
