@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_a_run_directory_that_is_taken(finished_run, capsys):
 def test_resuming_with_another_question(finished_run, capsys):
     assert run(["synth", "--resume", "--out", str(finished_run[0]), "--seed", "5"]) == 2
     assert "seed = 0, not 5" in says(capsys)
+
+
+def test_resuming_with_the_same_requirements_written_with_spaces(finished_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run[0], folder)
+    spaced = ["--require", " macs <= prototype / 4", "--require", "accuracy>= prototype-0.05"]
+    assert run(["synth", "--resume", "--out", str(folder), *spaced]) in (0, 1)
+    assert "macs<=prototype/4, accuracy>=prototype-0.05" in capsys.readouterr().out
+    assert run(["synth", "--resume", "--out", str(folder), "--require", "macs<=prototype/5"]) == 2
+    assert "not macs<=prototype/5" in says(capsys)
 
 
 def test_resuming_what_is_not_there(workplace, capsys):
