@@ -166,8 +166,7 @@ def test_a_run_of_another_version(workplace, capsys):
 
 
 def test_generate_needs_a_finished_run(workplace, capsys):
-    with Journal.create(Path("young")) as journal:
-        journal.put("run", "question", {"data": "digits", "prototype": "resnet8", "requirements": ["macs<=1M"]})
+    Journal.create(Path("young"), {"data": "digits", "prototype": "resnet8", "requirements": ["macs<=1M"]}).close()
     assert run(["generate", "young"]) == 2
     assert "young is not finished" in says(capsys)
 
