@@ -25,7 +25,6 @@ def finished_run(tmp_path_factory):
         epochs=6,
         cycles=6,
     )
-    with Journal.create(run) as journal:
-        journal.put("run", "question", question.model_dump(mode="json"))
+    with Journal.create(run, question.model_dump(mode="json")) as journal:
         results = synthesize(question, journal, Progress())
     return run, results

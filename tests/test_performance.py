@@ -5,7 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesynth.performance import netscore, netscore_terms
+from edgesynth.performance import (
+    LEAST_METRIC,
+    PERFORMANCES,
+    netscore,
+    netscore_terms,
+    performance,
+    performance_terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +54,32 @@ def test_half_the_size_is_worth_three_points_and_twice_the_accuracy_twelve(accur
     assert netscore(accuracy, params / 2, macs) - score == pytest.approx(10 * math.log10(2))
     assert netscore(accuracy, params, macs / 2) - score == pytest.approx(10 * math.log10(2))
     assert score - netscore(accuracy / 2, params, macs) == pytest.approx(40 * math.log10(2))
+
+
+@given(st.floats(-0.1, 1), st.integers(1, 10**9), st.integers(1, 10**12))
+@settings(deadline=None)
+def test_performance_is_looked_up_by_name_and_never_infinite(metric, params, macs):
+    shown = max(metric, LEAST_METRIC)
+    assert performance("netscore", metric, params, macs) == pytest.approx(netscore(shown, params, macs))
+    assert performance("metric", metric, params, macs) == pytest.approx(100 * shown)
+
+
+def test_the_metric_alone_has_no_interest_in_sizes():
+    metric = torch.tensor([0.5, 0.9], requires_grad=True)
+    sizes = torch.tensor([1e5, 1e6], requires_grad=True)
+    found = performance_terms("metric", metric, sizes, sizes, torch.log10)
+    assert found.tolist() == pytest.approx([50, 90])
+    slope, none = torch.autograd.grad(found.sum(), [metric, sizes], allow_unused=True)
+    assert slope.tolist() == [100, 100]
+    assert none is None
+
+
+@pytest.mark.parametrize("name", PERFORMANCES)
+def test_as_terms_and_as_a_number_it_is_the_same(name):
+    terms = performance_terms(name, 0.9, 5e4, 2e6, math.log10)
+    assert performance(name, 0.9, 50_000, 2_000_000) == pytest.approx(terms)
+
+
+def test_another_name_is_refused():
+    with pytest.raises(ValueError, match="unknown performance 'speed', known are netscore, metric"):
+        performance("speed", 0.9, 1, 1)

@@ -120,9 +120,7 @@ def _open(run: Path, given: dict[str, Any], resume: bool) -> tuple["Journal", "Q
     # What is wrong with the words of the question should not leave a directory behind.
     question.parsed()
     question.all_targets()
-    journal = Journal.create(run)
-    journal.put("run", "question", question.model_dump(mode="json"))
-    return journal, question
+    return Journal.create(run, question.model_dump(mode="json")), question
 
 
 def _file_digest(path: str | None) -> str | None:

@@ -135,7 +135,7 @@ class _NotFiniteError(Exception):
 
 def name_of(score: Score) -> str:
     """The network's name."""
-    return f"fermi-{score.digest[:6]}"
+    return f"fermi-{score.digest}"
 
 
 def checkpoint_files(folder: Path, name: str, epochs: int) -> tuple[Path, Path]:

@@ -33,6 +33,7 @@ CREATE TABLE facts (
     UNIQUE (kind, key)
 )
 """
+_INSERT = "INSERT INTO facts (kind, key, value, data) VALUES (?, ?, ?, ?)"
 
 
 class Journal:
@@ -48,8 +49,13 @@ class Journal:
         self._lock = lock
 
     @classmethod
-    def create(cls, run: Path) -> "Journal":
-        """Start a journal in a directory that holds none yet; makes the directory."""
+    def create(cls, run: Path, question: Any = None) -> "Journal":
+        """Start a journal in a directory that holds none yet; makes the directory.
+
+        What the run is asked stands in it from the first, as the fact ("run", "question"): one that is killed right
+        after its start can be resumed. Without a question there is no such fact.
+        """
+        asked = None if question is None else json.dumps(question, allow_nan=False)
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,7 +64,7 @@ class Journal:
         try:
             if (run / FILE).exists():
                 raise RunError(f"{run} holds a run already: go on with --resume, or give another --out")
-            # The name appears when the tables are in it: a kill in between leaves no half journal.
+            # The name appears when all is in it: a kill in between leaves no half journal.
             fresh = run / (FILE + ".new")
             with _storage(run):
                 fresh.unlink(missing_ok=True)
@@ -66,6 +72,9 @@ class Journal:
                     connection.executescript(
                         f"PRAGMA application_id={APPLICATION}; PRAGMA user_version={VERSION}; {_SCHEMA};"
                     )
+                    if asked is not None:
+                        with connection:
+                            connection.execute(_INSERT, ("run", "question", asked, None))
                 fresh.rename(run / FILE)
             return cls(run, _connect(run), lock)
         except BaseException:
@@ -123,7 +132,7 @@ class Journal:
         text = json.dumps(value, allow_nan=False)
         try:
             with self._connection:
-                self._execute("INSERT INTO facts (kind, key, value, data) VALUES (?, ?, ?, ?)", kind, key, text, data)
+                self._execute(_INSERT, kind, key, text, data)
         except sqlite3.IntegrityError as error:
             raise ValueError(f"the journal has {kind} '{key}' already") from error
         except sqlite3.Error as error:  # raised by the commit itself

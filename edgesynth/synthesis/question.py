@@ -1,5 +1,6 @@
 """What a run was asked: everything that its outcome depends on, recorded once, so that resuming needs no repeating."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from edgesynth_exporters.targets import find_target
@@ -51,14 +52,24 @@ def recorded_question(journal: Journal) -> Question:
 
 
 def same_question(recorded: Question, given: dict[str, Any]) -> None:
-    """Raise RunError if an option that was given says something else than the run was started with."""
+    """Raise RunError if an option that was given says something else than the run was started with.
+
+    Requirements are compared by what they say: spaces, order and repetition make no difference. Raises RequirementError
+    for one that does not parse.
+    """
     for name, value in given.items():
         was = getattr(recorded, name)
+        if name == "requirements" and value is not None and _said(value) == _said(was):
+            continue
         if value is not None and value != was:
             raise RunError(
                 f"this run was started with {name} = {_shown(was)}, not {_shown(value)}: "
                 "leave the option out, or start a new run with another --out"
             )
+
+
+def _said(texts: Iterable[str]) -> set[str]:
+    return {requirement.text for requirement in parse_requirements(texts)}
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,16 @@ def test_resuming_with_another_question(finished_run, capsys):
     assert "seed = 0, not 5" in says(capsys)
 
 
+def test_resuming_with_the_same_requirements_written_with_spaces(finished_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run[0], folder)
+    spaced = ["--require", " macs <= prototype / 4", "--require", "accuracy>= prototype-0.05"]
+    assert run(["synth", "--resume", "--out", str(folder), *spaced]) in (0, 1)
+    assert "macs<=prototype/4, accuracy>=prototype-0.05" in capsys.readouterr().out
+    assert run(["synth", "--resume", "--out", str(folder), "--require", "macs<=prototype/5"]) == 2
+    assert "not macs<=prototype/5" in says(capsys)
+
+
 def test_resuming_what_is_not_there(workplace, capsys):
     assert run(["synth", "--resume", "--out", "nothing"]) == 2
     assert "no run directory" in says(capsys)
@@ -155,8 +166,7 @@ def test_a_run_of_another_version(workplace, capsys):
 
 
 def test_generate_needs_a_finished_run(workplace, capsys):
-    with Journal.create(Path("young")) as journal:
-        journal.put("run", "question", {"data": "digits", "prototype": "resnet8", "requirements": ["macs<=1M"]})
+    Journal.create(Path("young"), {"data": "digits", "prototype": "resnet8", "requirements": ["macs<=1M"]}).close()
     assert run(["generate", "young"]) == 2
     assert "young is not finished" in says(capsys)
 

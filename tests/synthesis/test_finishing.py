@@ -190,7 +190,7 @@ def more(run):
     """(networks, notes, what failed) of two networks more, without training."""
     progress = Notes()
     with Journal.open(run) as journal:
-        made = generate(journal, count=2, seed=7, epochs=0, progress=progress)
+        made = generate(journal, count=2, seed=7, epochs=0, asked=None, progress=progress)
         return made, progress.notes, journal.all("failed")
 
 
@@ -242,7 +242,7 @@ def test_a_batch_of_which_nothing_is_left_says_so(own_run, monkeypatch):
 
 def test_finished_networks_tell_their_scores(finished_run):
     for network in finished_run[1].networks:
-        assert set(network.scores) == {"shared", "recalibrated", "short"}
+        assert set(network.scores) == {"shared", "recalibrated", "predicted", "short"}
         assert all(0 <= value <= 1 for value in network.scores.values())
 
 

@@ -21,6 +21,24 @@ with Journal.create(Path(sys.argv[1])) as journal:
         print(number, flush=True)
 """
 
+STARTER = """
+import os
+import signal
+import sys
+from pathlib import Path
+from edgesynth.synthesis.journal import Journal
+
+rename = Path.rename
+
+def killed(path, target):
+    if sys.argv[2] == "right after":
+        rename(path, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Path.rename = killed
+Journal.create(Path(sys.argv[1]), {"data": "digits"})
+"""
+
 
 def one_line(error):
     assert len(str(error.value).splitlines()) == 1
@@ -38,6 +56,38 @@ def test_what_was_put_can_be_read(tmp_path):
         assert journal.data("score", "a") is None
         assert journal.get("model", "a") == 0
         assert journal.data("model", "a") == b"\x00\xff"
+
+
+def test_the_question_is_in_it_from_the_first(tmp_path):
+    with Journal.create(tmp_path / "run", {"data": "digits"}) as journal:
+        assert journal.get("run", "question") == {"data": "digits"}
+        with pytest.raises(ValueError, match="the journal has run 'question' already"):
+            journal.put("run", "question", {})
+        journal.put("score", "a", 1)
+    with Journal.create(tmp_path / "other") as journal:
+        assert journal.all("run") == []
+
+
+@pytest.mark.parametrize("when", ["before the name appears", "right after"])
+def test_a_start_that_is_killed_leaves_either_nothing_or_a_run_with_its_question(tmp_path, when):
+    """The instant is the renaming: the process kills itself on this side of it or on the other."""
+    run = tmp_path / "run"
+    child = subprocess.run([sys.executable, "-c", STARTER, run, when], check=False)
+    assert child.returncode == -signal.SIGKILL
+    if when == "right after":
+        with Journal.open(run) as journal:
+            assert journal.get("run", "question") == {"data": "digits"}
+    else:
+        with pytest.raises(RunError, match="is no run directory"):
+            Journal.open(run)
+        with Journal.create(run, {"data": "fake"}) as journal:
+            assert journal.get("run", "question") == {"data": "fake"}
+
+
+def test_a_question_that_json_lacks_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Journal.create(tmp_path / "run", {"seed": float("nan")})
+    assert not (tmp_path / "run").exists()
 
 
 def test_facts_come_in_the_order_in_which_they_were_recorded_also_later(tmp_path):

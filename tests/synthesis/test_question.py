@@ -46,6 +46,24 @@ def test_options_left_out_or_given_alike_ask_the_same():
 
 
 @pytest.mark.parametrize(
+    "requirements",
+    [
+        (" accuracy >= prototype - 1%", "latency_ms@host<= 2", "energy_mj@tx2-sim<=prototype/2 "),
+        ("latency_ms@host<=2", "energy_mj@tx2-sim<=prototype/2", "accuracy>=prototype-1%", "latency_ms@host<=2"),
+    ],
+)
+def test_requirements_that_say_the_same_ask_the_same(requirements):
+    same_question(QUESTION, {"requirements": requirements})
+    spaced = QUESTION.model_copy(update={"requirements": requirements})
+    same_question(spaced, {"requirements": QUESTION.requirements})
+
+
+def test_a_slip_in_a_requirement_is_named_on_resuming_as_well():
+    with pytest.raises(RequirementError, match="unknown quantity 'speed'"):
+        same_question(QUESTION, {"requirements": ("speed>=2",)})
+
+
+@pytest.mark.parametrize(
     ("given", "what"),
     [
         ({"seed": 1}, "this run was started with seed = 0, not 1: leave the option out, or start a new run"),
@@ -55,6 +73,10 @@ def test_options_left_out_or_given_alike_ask_the_same():
         (
             {"requirements": ("macs<=5M",)},
             "requirements = accuracy>=prototype-1%, latency_ms@host<=2, energy.* not macs",
+        ),
+        (
+            {"requirements": QUESTION.requirements[:2]},
+            "requirements = .*, not accuracy>=prototype-1%, latency_ms@host<=2:",
         ),
     ],
 )

@@ -90,6 +90,7 @@ def test_networks_differ_and_say_which_seed_made_them(finished_run):
     digests = [network.genome_digest for network in results.networks]
     assert len(set(digests)) == len(digests) >= 2
     assert all(digest(network.genome) == network.genome_digest for network in results.networks)
+    assert [network.name for network in results.networks] == [f"fermi-{digest}" for digest in digests]
     generator = load_generator(run)
     # The pilot came from the generator as it was half-way; the others are G(s) of the final one.
     again = [digest(genome) for genome in generator.generate([network.seed for network in results.networks])]
