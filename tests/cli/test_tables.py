@@ -13,6 +13,7 @@ def test_one_line_a_rung(capsys):
     assert lines(capsys) == [
         "rank correlation with the finished result: shared -0.03 (n = 16)",
         "rank correlation with the finished result: recalibrated 0.94 (n = 16)",
+        "rank correlation with the finished result: adapted 0.90 (n = 16)",
         "rank correlation with the finished result: predicted 0.45 (n = 16)",
         "rank correlation with the finished result: short unknown: no finished network has this score",
     ]

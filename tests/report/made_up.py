@@ -325,6 +325,7 @@ def long_run(networks: int = 16) -> Results:
         scores = {
             "shared": 0.1 + 0.05 * math.cos(5.3 * index),
             "recalibrated": 0.55 + 7 * (finished - 0.88) + 0.06 * math.cos(3.7 * index),
+            "adapted": 0.65 + 6 * (finished - 0.88) + 0.05 * math.cos(2.9 * index),
             "predicted": 0.60 + 5 * (finished - 0.88) + 0.09 * math.cos(2.3 * index),
         }
         update = {"name": name, "genome_digest": digest(name), "val_metric": finished, "scores": scores}

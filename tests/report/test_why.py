@@ -140,9 +140,9 @@ def test_a_network_that_kept_everything_gave_up_nothing() -> None:
 def test_every_rung_has_a_row_and_those_with_networks_a_chart() -> None:
     run = long_run()
     rows, charts = rung_rows(run), rung_charts(run)
-    assert [row.name for row in rows] == ["shared", "recalibrated", "predicted", "short"]
-    assert [bool(row.why) for row in rows] == [False, False, False, True]
-    assert [figure.heading.split(":")[0] for figure in charts] == ["Shared", "Recalibrated", "Predicted"]
+    assert [row.name for row in rows] == ["shared", "recalibrated", "adapted", "predicted", "short"]
+    assert [bool(row.why) for row in rows] == [False, False, False, False, True]
+    assert [figure.heading.split(":")[0] for figure in charts] == ["Shared", "Recalibrated", "Adapted", "Predicted"]
     for figure in charts:
         chart = ElementTree.fromstring(figure.chart)
         assert sum("point" in (mark.get("class") or "") for mark in chart.iter("g")) == 16

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+from edgesynth.data.source import Split
 from edgesynth.errors import DeviceError, ExportError, ToolError
 from edgesynth.space.genome import canonical, digest
 from edgesynth.space.surgery import identity_ranking, materialise
@@ -16,7 +17,7 @@ from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.probe import Responses
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.run import generate
-from edgesynth.synthesis.scoring import CheapScoring, Score
+from edgesynth.synthesis.scoring import LEAST_ADAPTATION, Adaptation, CheapScoring, Score
 from edgesynth.synthesis.selection import Selection
 from edgesynth.synthesis.storage import from_bytes
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, seed_of, train
@@ -37,7 +38,8 @@ def half_of(space):
 
 def score_of(genome):
     nothing = Responses(groups={}, blocks={})
-    return Score(digest=digest(genome), genome=genome, metric=0.5, params=1, macs=1, on_target={}, responses=nothing)
+    known = {"metric": 0.5, "recalibrated": 0.4, "params": 1, "macs": 1, "on_target": {}}
+    return Score(digest=digest(genome), genome=genome, responses=nothing, **known)
 
 
 def finetuning(epochs, *, shared=None, checkpoints=None, on_epoch=None):
@@ -109,8 +111,9 @@ def test_the_rungs_are_what_they_say():
     # A quarter of 5 epochs, rounded up.
     short = trained_by_hand(5, until=2)
     recalibrate(short, data().train.images[:128])
-    assert done.scores == {"shared": metric(sliced), "recalibrated": 0.5, "short": metric(short)}
-    assert finetuning(0)(score_of(half())).scores == {"shared": metric(sliced), "recalibrated": 0.5}
+    before = {"shared": metric(sliced), "recalibrated": 0.4, "adapted": 0.5}
+    assert done.scores == {**before, "short": metric(short)}
+    assert finetuning(0)(score_of(half())).scores == before
 
 
 @pytest.mark.parametrize("stop", [1, 3])
@@ -134,10 +137,35 @@ def test_a_network_that_is_not_finite_is_unusable(epochs, words):
     assert words in outcome.reason
 
 
+def adaptation():
+    teacher = Teacher.of(trained_space().module, TASK, data().train, mirror=True)
+    return Adaptation.of(TASK, data().train, teacher, True, SEED)
+
+
 def cheap(shared, opsets=frozenset()):
     space = trained_space()
-    ranking = identity_ranking(space.groups)
-    return CheapScoring(space, ranking, shared, TASK, data().train.images[:128], data().test, opsets)(half())
+    return CheapScoring(space, identity_ranking(space.groups), shared, TASK, adaptation(), data().test, opsets)(half())
+
+
+def test_a_candidate_is_judged_before_and_after_a_few_steps_of_training():
+    space = trained_space()
+    done = cheap(space.module.state_dict()).score
+    network = materialise(space, half(), identity_ranking(space.groups))
+    recalibrate(network, adaptation().calibration)
+    assert done.recalibrated == metric(network)
+    sliced = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    adaptation()(network)
+    assert done.metric == metric(network)
+    assert not same(sliced, network)
+    assert done.metric > done.recalibrated
+
+
+def test_adaptation_takes_an_eighth_of_many_images_and_all_of_few():
+    assert len(adaptation().split) == len(data().train)
+    images = 10 * LEAST_ADAPTATION
+    many = Split(torch.zeros(images, 1), torch.zeros(images, dtype=torch.long))
+    found = Adaptation.of(TASK, many, Teacher(torch.zeros(images, 4)), False, 0)
+    assert len(found.split) == len(found.teacher.plain) == images // 8
 
 
 def test_a_network_that_cannot_be_scored_is_worth_nothing(monkeypatch):
@@ -242,7 +270,7 @@ def test_a_batch_of_which_nothing_is_left_says_so(own_run, monkeypatch):
 
 def test_finished_networks_tell_their_scores(finished_run):
     for network in finished_run[1].networks:
-        assert set(network.scores) == {"shared", "recalibrated", "predicted", "short"}
+        assert set(network.scores) == {"shared", "recalibrated", "adapted", "predicted", "short"}
         assert all(0 <= value <= 1 for value in network.scores.values())
 
 

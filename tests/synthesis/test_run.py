@@ -82,7 +82,13 @@ def test_the_record_says_why(finished_run):
     assert any(group.price > 0 for group in insight.groups)
     assert sum(group.taylor for group in insight.groups) == pytest.approx(1, abs=0.2)
     assert all(0 < group.kept < 1 for group in insight.groups)
-    assert [rung.name for rung in results.generator.rungs] == ["shared", "recalibrated", "predicted", "short"]
+    assert [rung.name for rung in results.generator.rungs] == [
+        "shared",
+        "recalibrated",
+        "adapted",
+        "predicted",
+        "short",
+    ]
 
 
 def test_networks_differ_and_say_which_seed_made_them(finished_run):
