@@ -10,10 +10,13 @@ __all__ = ["allowed_widths", "canonical", "digest", "full_genome", "width_step"]
 
 
 def width_step(channels: int) -> int:
-    """Channel counts are multiples of this: 8 as TensorRT's FP16 kernels like it, less in layers too thin for that."""
-    if channels >= 32:
+    """Channel counts are multiples of this: 8 as TensorRT's FP16 kernels like it, less in layers too thin for that, where
+    steps of 8 would leave nothing to choose."""
+    if channels >= 64:
         return 8
-    return 4 if channels >= 8 else 1
+    if channels >= 32:
+        return 4
+    return 2 if channels >= 8 else 1
 
 
 def allowed_widths(channels: int) -> list[int]:

@@ -18,8 +18,8 @@ Resolution = tuple[int, int]
 """Height and width."""
 
 SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
-LEAST_SIDE = 12
-"""A side below this is not made smaller still."""
+LEAST_SIDE = 32
+"""No side is made smaller than this: in pictures so small every pixel tells something (docs/decisions/0008)."""
 
 
 def possible_resolutions(module: nn.Module, example: Tensor) -> tuple[Resolution, ...]:
