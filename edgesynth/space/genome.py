@@ -10,8 +10,8 @@ __all__ = ["allowed_widths", "canonical", "digest", "full_genome", "width_step"]
 
 
 def width_step(channels: int) -> int:
-    """Channel counts are multiples of this: 8 as TensorRT's FP16 kernels like it, less in layers too thin for that, where
-    steps of 8 would leave nothing to choose."""
+    """Channel counts are multiples of this: 8 as TensorRT's FP16 kernels like it, less in layers too thin for that,
+    where steps of 8 would leave nothing to choose."""
     if channels >= 64:
         return 8
     if channels >= 32:
