@@ -32,6 +32,9 @@ def synth(
         Literal["netscore", "metric"] | None,
         typer.Option(help="What to maximise under the requirements.  [default: netscore]"),
     ] = None,
+    least_side: Annotated[
+        int | None, typer.Option(min=1, help="Networks may resize images, to no less a side than this.  [default: 32]")
+    ] = None,
     freeze: Annotated[Names, typer.Option(help="A module of the prototype to keep as it is; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/PROTOTYPE-DATA]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
@@ -55,6 +58,7 @@ def synth(
         "epochs": epochs,
         "train_images": train_images,
         "performance": performance,
+        "least_side": least_side,
         "frozen": tuple(freeze) if freeze else None,
     }
     given = {name: value for name, value in given.items() if value is not None}

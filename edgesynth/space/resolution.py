@@ -12,20 +12,21 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import interpolate
 
-__all__ = ["Resolution", "insert_resize", "possible_resolutions", "resized"]
+__all__ = ["LEAST_SIDE", "Resolution", "insert_resize", "possible_resolutions", "resized"]
 
 Resolution = tuple[int, int]
 """Height and width."""
 
 SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
 LEAST_SIDE = 32
-"""No side is made smaller than this: in pictures so small every pixel tells something (docs/decisions/0008)."""
+"""Unless asked, no side is made smaller than this: in pictures so small every pixel tells something
+(docs/decisions/0008)."""
 
 
-def possible_resolutions(module: nn.Module, example: Tensor) -> tuple[Resolution, ...]:
+def possible_resolutions(module: nn.Module, example: Tensor, least_side: int = LEAST_SIDE) -> tuple[Resolution, ...]:
     """The heights and widths at which the module still answers in the same form, its own first, then falling.
 
-    `example` is (1, C, H, W). A module that counts on its input's size (a flattening without pooling; an answer for
+    `example` is (1, C, H, W); no side is made smaller than `least_side`. A module that counts on its input's size (a flattening without pooling; an answer for
     every pixel) has only its own.
     """
     own = (int(example.shape[2]), int(example.shape[3]))
@@ -34,7 +35,7 @@ def possible_resolutions(module: nn.Module, example: Tensor) -> tuple[Resolution
     return tuple(
         size
         for size in sizes
-        if size == own or (min(size) >= LEAST_SIDE and _shapes(module, resized(example, size)) == expected)
+        if size == own or (min(size) >= least_side and _shapes(module, resized(example, size)) == expected)
     )
 
 

@@ -15,7 +15,7 @@ from edgesynth.errors import PrototypeError
 from edgesynth.records import BlockInfo, GroupInfo
 from edgesynth.space.blocks import find_blocks
 from edgesynth.space.groups import find_groups, in_words, is_in
-from edgesynth.space.resolution import Resolution, possible_resolutions
+from edgesynth.space.resolution import LEAST_SIDE, Resolution, possible_resolutions
 
 __all__ = ["Space", "first_line", "trace"]
 
@@ -38,7 +38,9 @@ class Space:
     resolutions: tuple[Resolution, ...]
 
 
-def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -> Space:
+def trace(
+    prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = (), least_side: int = LEAST_SIDE
+) -> Space:
     """Trace a copy of the prototype with one example batch (1, C, H, W).
 
     A module that cannot be traced is frozen as the `frozen` ones are: it stays as it is, as one step of the graph.
@@ -65,7 +67,7 @@ def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = ()) -
     if not groups:
         raise PrototypeError(f"found no channels that could be pruned: {in_words(kept | whole)}")
     blocks = [b for b in find_blocks(module) if not any(is_in(layer, kept) for layer in b.layers)]
-    return Space(module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example))
+    return Space(module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example, least_side))
 
 
 class _Tracer(fx.Tracer):

@@ -8,6 +8,7 @@ from edgesynth_exporters.targets import find_target
 from edgesynth.errors import RunError
 from edgesynth.records import Record
 from edgesynth.requirements import Requirement, parse_requirements
+from edgesynth.space.resolution import LEAST_SIDE
 from edgesynth.synthesis.journal import Journal
 
 __all__ = ["Question", "recorded_question", "same_question"]
@@ -27,6 +28,7 @@ class Question(Record):
     seed: int = 0
     cycles: int = 12
     epochs: int = 8
+    least_side: int = LEAST_SIDE
     performance: Literal["netscore", "metric"] = "netscore"
     train_images: int | None = None
 

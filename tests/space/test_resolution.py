@@ -18,7 +18,7 @@ from edgesynth.space.resolution import possible_resolutions, resized
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
 from tests.networks import Plain, Residual, conv, example, make
-from tests.space.cases import RESIZABLE, genomes, prototype, space_of
+from tests.space.cases import LEAST_SIDE, RESIZABLE, genomes, prototype, space_of
 
 
 class Flattening(nn.Sequential):
@@ -74,11 +74,11 @@ class Sparing(nn.Module):
 )
 def test_possible_resolutions(kind, shape, sizes):
     module, image = make(kind), torch.zeros(1, 1, *shape)
-    assert possible_resolutions(module, image) == tuple((side, side) for side in sizes)
+    assert possible_resolutions(module, image, LEAST_SIDE) == tuple((side, side) for side in sizes)
 
 
 def test_an_oblong_image_keeps_its_shape_as_near_as_whole_steps_allow():
-    assert possible_resolutions(make(Residual), torch.zeros(1, 1, 24, 48)) == (
+    assert possible_resolutions(make(Residual), torch.zeros(1, 1, 24, 48), LEAST_SIDE) == (
         (24, 48),
         (20, 40),
         (16, 36),
@@ -87,10 +87,15 @@ def test_an_oblong_image_keeps_its_shape_as_near_as_whole_steps_allow():
     )
 
 
+@pytest.mark.parametrize(("side", "sizes"), [(28, [28]), (32, [32]), (64, [64, 56, 48, 40, 32])])
+def test_unless_asked_no_side_falls_below_32(side, sizes):
+    assert possible_resolutions(make(Residual), torch.zeros(1, 1, side, side)) == tuple((s, s) for s in sizes)
+
+
 def test_looking_for_resolutions_says_nothing_and_changes_nothing(capfd):
     module = make(Flattening)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    possible_resolutions(module, torch.zeros(1, 1, 24, 24))
+    possible_resolutions(module, torch.zeros(1, 1, 24, 24), LEAST_SIDE)
     assert capfd.readouterr() == ("", "")
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
@@ -118,7 +123,7 @@ def test_a_resized_network_is_the_prototype_on_a_smaller_image(name):
 def test_the_built_in_prototypes_at_28_pixels_are_counted_exactly(name, data):
     if name not in BUILT_IN:
         torch.manual_seed(0)
-        space = trace(PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 28, 28))
+        space = trace(PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 28, 28), least_side=LEAST_SIDE)
         BUILT_IN[name] = space, CostModel.from_space(space)
     space, model = BUILT_IN[name]
     assert space.resolutions == ((28, 28), (24, 24), (20, 20), (16, 16))
@@ -135,7 +140,7 @@ BUILT_IN: dict[str, tuple] = {}
 def test_the_exported_file_takes_the_prototypes_images_and_answers_alike(name, tmp_path):
     if name in PROTOTYPES:
         torch.manual_seed(0)
-        space = trace(PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 28, 28))
+        space = trace(PROTOTYPES[name](1, 10).eval(), torch.randn(1, 1, 28, 28), least_side=LEAST_SIDE)
     else:
         space = space_of(name)
     genome = full_genome(space.groups, space.blocks).model_copy(

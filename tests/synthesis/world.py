@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
-        self.space: Space = trace(resnet20(1, 10), torch.zeros(1, 1, 16, 16))
+        self.space: Space = trace(resnet20(1, 10), torch.zeros(1, 1, 16, 16), least_side=12)
         self.costs = CostModel.from_space(self.space)
         self.ranking = identity_ranking(self.space.groups)
         random = torch.Generator().manual_seed(seed)
