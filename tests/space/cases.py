@@ -15,7 +15,7 @@ from tests.networks import TOYS, example, make
 
 __all__ = ["CASES", "RESIZABLE", "genomes", "prototype", "rankings", "space_of"]
 
-RESIZABLE = ["residual@24", "mobile@24"]
+RESIZABLE = ["residual@56", "mobile@56"]
 """Toys on images large enough to be made smaller."""
 CASES = [*TOYS, *PROTOTYPES, *RESIZABLE]
 
