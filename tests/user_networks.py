@@ -144,12 +144,12 @@ class NamedHeads(nn.Module):
 
 
 class Normalised(nn.Sequential):
-    """Group norm in four groups, group norm in three, and a block with layer norm over the last dimension."""
+    """Group norm in two groups, group norm in three, and a block with layer norm over the last dimension."""
 
     def __init__(self) -> None:
         super().__init__(
             nn.Conv2d(1, 8, 3, 1, 1),
-            nn.GroupNorm(4, 8),
+            nn.GroupNorm(2, 8),
             nn.ReLU(),
             nn.Conv2d(8, 12, 3, 1, 1),
             nn.GroupNorm(3, 12),

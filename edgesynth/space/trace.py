@@ -38,9 +38,7 @@ class Space:
     resolutions: tuple[Resolution, ...]
 
 
-def trace(
-    prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = (), least_side: int = LEAST_SIDE
-) -> Space:
+def trace(prototype: nn.Module, example: Tensor, frozen: tuple[str, ...] = (), least_side: int = LEAST_SIDE) -> Space:
     """Trace a copy of the prototype with one example batch (1, C, H, W).
 
     A module that cannot be traced is frozen as the `frozen` ones are: it stays as it is, as one step of the graph.
@@ -67,7 +65,9 @@ def trace(
     if not groups:
         raise PrototypeError(f"found no channels that could be pruned: {in_words(kept | whole)}")
     blocks = [b for b in find_blocks(module) if not any(is_in(layer, kept) for layer in b.layers)]
-    return Space(module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example, least_side))
+    return Space(
+        module, example, tuple(groups), tuple(blocks), kept | whole, possible_resolutions(module, example, least_side)
+    )
 
 
 class _Tracer(fx.Tracer):

@@ -99,7 +99,9 @@ def open_workshop(
     torch.manual_seed(seed_of(question.seed))
     weights = _weights(question, journal)
     prototype = load_prototype(question.prototype, channels, len(data.classes), weights)
-    space = trial_surgery(trace(prototype, torch.zeros(1, channels, height, width), question.frozen, question.least_side))
+    space = trial_surgery(
+        trace(prototype, torch.zeros(1, channels, height, width), question.frozen, question.least_side)
+    )
     _check_outputs(space, len(data.classes), question.prototype)
     costs, full = CostModel.from_space(space), count(space.module, space.example)
     check_consistent(requirements, {"params": full.params, "macs": full.macs})

@@ -13,10 +13,9 @@ from edgesynth.space.surgery import Ranking
 from edgesynth.space.trace import Space, trace
 from tests.networks import TOYS, example, make
 
-__all__ = ["CASES", "LEAST_SIDE", "RESIZABLE", "genomes", "prototype", "rankings", "space_of"]
+__all__ = ["CASES", "RESIZABLE", "genomes", "prototype", "rankings", "space_of"]
 
-LEAST_SIDE = 12
-RESIZABLE = ["residual@24", "mobile@24"]
+RESIZABLE = ["residual@56", "mobile@56"]
 """Toys on images large enough to be made smaller."""
 CASES = [*TOYS, *PROTOTYPES, *RESIZABLE]
 
@@ -33,7 +32,7 @@ def prototype(name: str) -> tuple[nn.Module, Tensor]:
 
 @cache
 def space_of(name: str) -> Space:
-    return trace(*prototype(name), least_side=LEAST_SIDE)
+    return trace(*prototype(name))
 
 
 def genomes(space: Space) -> st.SearchStrategy[Genome]:

@@ -122,10 +122,10 @@ def test_fewer_pixels_cost_fewer_macs_and_as_many_parameters(name):
     assert len({cost.params for cost in costs}) == 1
     macs = [cost.macs for cost in costs]
     assert macs == sorted(macs, reverse=True)
-    assert macs[-1] < 0.3 * macs[0]
+    assert macs[-1] < 0.45 * macs[0]
 
 
-@pytest.mark.parametrize("name", ["residual", "nested", "dense", "mobile@24"])
+@pytest.mark.parametrize("name", ["residual", "nested", "dense", "mobile@56"])
 def test_a_batch_is_costed_like_its_members(name):
     space, model = space_of(name), model_of(name)
     random = torch.Generator().manual_seed(0)

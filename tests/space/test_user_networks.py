@@ -58,7 +58,7 @@ SPACES = {
         ["small", "last.0"],
         [],
         {
-            "stem.0": "pruning it breaks the network: split_with_sizes expects split_sizes to sum exactly to 4",
+            "stem.0": "pruning it breaks the network: split_with_sizes expects split_sizes to sum exactly to 2",
             "twice": "pruning it breaks the network: Given groups=1, ",
             "head.2": OUTPUT,
         },

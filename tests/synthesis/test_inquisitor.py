@@ -16,7 +16,7 @@ from edgesynth.synthesis.storage import from_bytes, to_bytes
 from tests.space.cases import space_of
 from tests.synthesis.spaces import costs_of, generator_of, made_up_costs
 
-SPACE, COSTS = space_of("residual@24"), costs_of("residual@24")
+SPACE, COSTS = space_of("residual@56"), costs_of("residual@56")
 GROUPS, BLOCKS, RESOLUTIONS = SPACE.groups, SPACE.blocks, SPACE.resolutions
 RANKING = {g.name: list(reversed(range(g.channels))) for g in GROUPS}
 
@@ -163,7 +163,7 @@ def test_features_say_that_a_resolution_is_at_least_so_large():
 
 
 def genomes(count, first=0):
-    return generator_of("residual@24", seed=1).generate(range(first, first + count))
+    return generator_of("residual@56", seed=1).generate(range(first, first + count))
 
 
 def truth(genomes):

@@ -22,6 +22,8 @@ from edgesynth.synthesis.scoring import Score
 from edgesynth.synthesis.workshop import smallest
 
 PROTOTYPE_METRIC = 0.95
+SIDE = 36
+"""Of the images: they can be made smaller once, to 32."""
 
 
 class World:
@@ -29,7 +31,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
-        self.space: Space = trace(resnet20(1, 10), torch.zeros(1, 1, 16, 16), least_side=12)
+        self.space: Space = trace(resnet20(1, 10), torch.zeros(1, 1, SIDE, SIDE))
         self.costs = CostModel.from_space(self.space)
         self.ranking = identity_ranking(self.space.groups)
         random = torch.Generator().manual_seed(seed)
@@ -44,7 +46,7 @@ class World:
         for group in self.space.groups:
             share = genome.widths[group.name] / group.channels
             loss += 0 if share == 0 else self.pain[group.name] * (1 / share - 1)
-        loss += 0.0 if genome.resolution is None else self.resolution_pain * (16 - genome.resolution[0])
+        loss += 0.0 if genome.resolution is None else self.resolution_pain * (SIDE - genome.resolution[0])
         return max(0.1, PROTOTYPE_METRIC - loss)
 
     def score(self, genomes: Sequence[Genome]) -> list[Score]:
