@@ -27,6 +27,9 @@ __all__ = ["OPSET", "Material", "Stopwatch", "make_prototype", "open_material", 
 OPSET = 13
 """The newest that the target of the estimates takes."""
 
+PUBLISHED = Path(__file__).parent / "prototypes"
+"""The prototypes that the results in the repository were made from, a folder a protocol."""
+
 
 @dataclass(frozen=True)
 class Material:
@@ -94,7 +97,7 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
     recorded = _read(places.prototype_result(seed))
     if recorded is not None and recorded["protocol_digest"] == protocol.digest() and _answers(places, seed).is_file():
         return
-    if not prototype_weights(places, seed).is_file():
+    if not prototype_weights(places, seed).is_file() and not _published(protocol, places, seed):
         _train(protocol, places, seed, say)
     material = open_material(protocol, places, seed)
     watch = Stopwatch()
@@ -123,6 +126,16 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
             "environment": environment(),
         },
     )
+
+
+def _published(protocol: Protocol, places: Places, seed: int) -> bool:
+    """Take the prototype that the results in the repository were made from, if it is one of this protocol."""
+    source = PUBLISHED / protocol.name / prototype_weights(places, seed).name
+    if not source.is_file():
+        return False
+    for file in (source.with_suffix(".json"), source):
+        write_file(places.work / file.name, file.read_bytes())
+    return True
 
 
 def _train(protocol: Protocol, places: Places, seed: int, say: Callable[[str], None]) -> None:

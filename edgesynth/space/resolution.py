@@ -26,8 +26,8 @@ LEAST_SIDE = 32
 def possible_resolutions(module: nn.Module, example: Tensor, least_side: int = LEAST_SIDE) -> tuple[Resolution, ...]:
     """The heights and widths at which the module still answers in the same form, its own first, then falling.
 
-    `example` is (1, C, H, W); no side is made smaller than `least_side`. A module that counts on its input's size (a flattening without pooling; an answer for
-    every pixel) has only its own.
+    `example` is (1, C, H, W); no side is made smaller than `least_side`. A module that counts on its input's size (a
+    flattening without pooling; an answer for every pixel) has only its own.
     """
     own = (int(example.shape[2]), int(example.shape[3]))
     sizes = dict.fromkeys([own, *(_scaled(own, share) for share in SHARES)])
