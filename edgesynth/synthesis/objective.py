@@ -115,16 +115,20 @@ class Objective:
     def gain(
         self, draft: Draft, bounds: Tensor, demands: int, inquisitor: Inquisitor
     ) -> tuple[Tensor, dict[str, float]]:
-        """The scalar to maximise, and the share of drafts that violates each column.
+        """The scalar to maximise, and the share of drafts that violates each column of the run's own demand.
 
-        The drafts stand demand by demand, as many for each of the `demands`.
+        The drafts stand demand by demand, as many for each of the `demands`. Under a demand that was drawn a bound may
+        be out of reach, which says nothing about its price; where only such were drawn, no share is told.
         """
         estimates = self.estimate(draft.code, draft.channels, inquisitor)
         total = estimates.u.mean() + DIVERSITY * self._pull_apart(draft, demands)
+        own = self.conditions.bounds([self.demand])
+        asked = ((bounds == own) | (bounds.isnan() & own.isnan())).all(dim=1)
         violated = {}
         for column, violation in self.violations(estimates, bounds).items():
             total = total - self.multipliers[column] * violation.clamp_min(0).mean()
-            violated[column] = float((violation > 0).float().mean())
+            if asked.any():
+                violated[column] = float((violation[asked] > 0).float().mean())
         return total, violated
 
     def _pull_apart(self, draft: Draft, demands: int) -> Tensor:

@@ -32,7 +32,8 @@ def responses_of(space, network, genome, images=IMAGES):
 
 
 def small(space, kept):
-    widths = {group.name: allowed_widths(group.channels)[0] for group in space.groups}
+    # Of fewer channels than half, all may happen to be dead on so few random images.
+    widths = {g.name: next(w for w in allowed_widths(g.channels) if 2 * w >= g.channels) for g in space.groups}
     return canonical(widths, {block.name: kept for block in space.blocks}, space.groups, space.blocks)
 
 

@@ -35,7 +35,7 @@ class World:
         self.costs = CostModel.from_space(self.space)
         self.ranking = identity_ranking(self.space.groups)
         random = torch.Generator().manual_seed(seed)
-        self.pain = {g.name: float(0.02 * torch.rand((), generator=random) ** 3) for g in self.space.groups}
+        self.pain = {g.name: float(0.009 * torch.rand((), generator=random) ** 3) for g in self.space.groups}
         self.block_pain = {b.name: float(0.03 * torch.rand((), generator=random) ** 2) for b in self.space.blocks}
         self.resolution_pain = 0.01
         self.scored = 0
