@@ -57,7 +57,7 @@ class Protocol:
 
 
 _PRUNING = {"steps": 400, "most_of_a_layer": 0.95}
-_RUN = {"learned_for": 4, "performance": "metric", "cycles": 8, "count": 3}
+_RUN = {"learned_for": 4, "performance": "metric", "cycles": 6, "count": 3}
 _SPACE = {"least_of_budget": 0.9, "run": _RUN}
 _SMOKE_SPACE = {"least_of_budget": 0.5, "run": {**_RUN, "cycles": 1, "count": 1}}
 
