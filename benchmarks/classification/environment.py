@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.classification.cells import HERE
+from edgesynth.synthesis.compute import device, precision
 
 __all__ = ["child_environment", "environment", "file_digest", "peers_python"]
 
@@ -32,10 +33,11 @@ PEERS_WANT = (
 
 
 def environment() -> dict[str, Any]:
-    """What a reader needs to judge, and to repeat, a figure."""
+    """What a reader needs to judge, and to repeat, a figure; `precision` is that of training."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        "precision": str(precision(device())).removeprefix("torch."),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         "commit": _commit(),

@@ -139,7 +139,8 @@ def _rules(protocol: Protocol) -> str:
         "Random networks are drawn gene by gene, uniformly, and kept when their multiply-accumulates lie between "
         f"{protocol.settings['random']['least_of_budget']:.0%} and 100 % of the budget.",
         f"Evolution: population {evolution['population']}, sample {evolution['sample']}, one gene changed a child, "
-        "budget as a hard constraint; as many different networks scored as edgesynth scored.",
+        "budget as a hard constraint; all its budgets together score as many different networks as edgesynth's one "
+        "run, which answers for all of them.",
         f"edgesynth: `synth --require 'macs<=prototype/{own['learned_for']}' --performance {own['performance']} "
         f"--cycles {own['cycles']} --count {own['count']} --epochs {protocol.finish_epochs}`, then for further budgets "
         f"`generate --require … --count {own['count']}`; of the networks under a budget the one that is best on "
@@ -179,6 +180,7 @@ def _where(protocol: Protocol, places: Places) -> str:
         versions = environment["versions"]
         values = {
             "processor": f"{environment['cpu']}, {environment['cores']} cores",
+            "training in": environment.get("precision", "float32"),
             "Python": environment["python"],
             "commit": str(environment["commit"]),
             "day": environment["date"][:10],

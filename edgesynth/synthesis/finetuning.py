@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from edgesynth.data.source import Split
 from edgesynth.space.surgery import Ranking, materialise
 from edgesynth.space.trace import Space
+from edgesynth.synthesis.compute import place
 from edgesynth.synthesis.scoring import Score
 from edgesynth.synthesis.storage import to_bytes, write_json
-from edgesynth.synthesis.training import Recipe, Teacher, outputs, place, recalibrate, seed_of, train
+from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, seed_of, train
 from edgesynth.tasks import Task
 
 __all__ = ["Finetuned", "Finetuning", "Unusable", "name_of"]

@@ -18,6 +18,7 @@ from edgesynth.data.source import Split
 from edgesynth.records import Genome
 from edgesynth.space.surgery import IndexMap, Ranking, materialise, source_indices
 from edgesynth.space.trace import Space
+from edgesynth.synthesis.compute import autocast, device, layout_of, place, precision, randomness
 from edgesynth.synthesis.training import (
     BATCH,
     DISTILLED,
@@ -25,11 +26,7 @@ from edgesynth.synthesis.training import (
     WEIGHT_DECAY,
     Teacher,
     batches,
-    device,
-    layout_of,
     learning_rate,
-    place,
-    randomness,
     seed_of,
 )
 from edgesynth.tasks import Task
@@ -53,8 +50,9 @@ class _Member:
     ) -> float:
         """Run the network with sliced parameters, add the gradient of its loss to that of the shared ones; the loss."""
         sliced = {name: self._slice(shared[name], index) for name, index in self.indices.items()}
-        answers = functional_call(self.skeleton, sliced, (images.to(memory_format=self.layout),))
-        loss = loss_of(answers)
+        with autocast(images.device):
+            answers = functional_call(self.skeleton, sliced, (images.to(memory_format=self.layout),))
+        loss = loss_of(answers.float())
         loss.backward()  # type: ignore[no-untyped-call]
         for name, index in self.indices.items():
             gradient, mine = shared[name].grad, sliced[name].grad
@@ -122,7 +120,7 @@ def train_shared(
 
 def _member(space: Space, genome: Genome, ranking: Ranking, where: torch.device) -> _Member:
     skeleton = materialise(space, genome, ranking).train()
-    layout = layout_of(skeleton)
+    layout = layout_of(skeleton, precision(where))
     place(skeleton, where, layout)
     indices = source_indices(space, genome, ranking)
     parameters = dict(skeleton.named_parameters())

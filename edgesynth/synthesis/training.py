@@ -1,28 +1,23 @@
 """The one training recipe: prototypes, FermiNets and controls are all trained by this."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, cos, pi, prod
+from math import ceil, cos, pi
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from edgesynth.data.source import Split
-from edgesynth.space.groups import called_modules, is_torchs
+from edgesynth.synthesis.compute import autocast, device, layout_of, place, precision, randomness
 from edgesynth.synthesis.storage import load_checkpoint, save_checkpoint
 from edgesynth.tasks import Task
 
 __all__ = [
     "Recipe",
     "Teacher",
-    "device",
-    "layout_of",
     "learning_rate",
     "outputs",
-    "place",
-    "randomness",
     "recalibrate",
     "seed_of",
     "train",
@@ -34,8 +29,6 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARM_UP = 0.2
 """Share of the steps over which the learning rate rises; afterwards it falls along a cosine to 0."""
-WIDEST_VECTOR = 16
-"""Floats in the widest vector register that a CPU has (AVX-512)."""
 DISTILLED = 0.7
 """Weight of the teacher's answers in the loss; the rest goes to the labels."""
 
@@ -63,7 +56,8 @@ class Teacher:
     def of(cls, module: nn.Module, task: Task, split: Split, mirror: bool) -> "Teacher":
         everything = torch.ones(len(split), dtype=torch.bool)
         mirrored = task.flip(split.images, split.targets, everything)[0] if mirror else None
-        return cls(outputs(module, split.images), None if mirrored is None else outputs(module, mirrored))
+        with autocast(device()):
+            return cls(outputs(module, split.images), None if mirrored is None else outputs(module, mirrored))
 
     def tensors(self) -> dict[str, Tensor]:
         """By the names of the fields, those that there are."""
@@ -80,64 +74,12 @@ class Teacher:
         return torch.where(flipped.view(-1, *[1] * (plain.dim() - 1)), self.mirrored[indices], plain)
 
 
-def device() -> torch.device:
-    """A GPU where torch finds one, else the CPU."""
-    # Convolutions of 10-bit mantissas would fail the comparison with ONNX Runtime.
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def layout_of(module: nn.Module) -> torch.memory_format:
-    """The memory layout to train a module in: channels-last, a fifth faster on a CPU, wherever it is safe.
-
-    oneDNN's weight gradient of a strided 1x1 convolution in channels-last layout writes past its buffer when there are
-    fewer input channels than a vector holds, 8 under AVX2 and 16 under AVX-512: wrong gradients, or a hang
-    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on four input channels). And `view`
-    refuses a map that is laid out so.
-    """
-    unsafe = any(
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.in_channels < WIDEST_VECTOR
-        for layer in module.modules()
-    )
-    return torch.contiguous_format if unsafe or _views_maps(module) else torch.channels_last
-
-
-def _views_maps(module: nn.Module) -> bool:
-    """Whether a traced network calls `view` on a map, or may do so in a module that was not traced."""
-    if not isinstance(module, fx.GraphModule):
-        return False
-    if not all(is_torchs(module.get_submodule(name)) for name in called_modules(module)):
-        return True
-    for node in module.graph.nodes:
-        if node.op == "call_method" and node.target == "view":
-            shape = getattr(node.args[0].meta.get("tensor_meta"), "shape", None)
-            if shape is None or prod(shape[2:]) > 1:
-                return True
-    return False
-
-
-def place(module: nn.Module, where: torch.device, layout: torch.memory_format) -> None:
-    """Move a module, its convolution weights laid out as given."""
-    module.to(where, memory_format=layout)  # type: ignore[call-overload]  # a documented form, not annotated
-
-
 def seed_of(*parts: int) -> int:
     """One seed out of several numbers, so that each use of randomness has its own."""
     state = 0
     for part in parts:
         state = (state * 1_000_003 + part + 1) % (2**63 - 1)
     return state
-
-
-@contextmanager
-def randomness(seed: int, where: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which dropout draws from, and leave them afterwards as they were."""
-    with torch.random.fork_rng([where] if where.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -167,7 +109,8 @@ def train(
     every epoch, removed by the caller). `look(done, module)` is called after each epoch before its checkpoint is
     written, and must leave the module as it is; `on_epoch(done, mean loss)` after that.
     """
-    where, layout = device(), layout_of(module)
+    where = device()
+    layout = layout_of(module, precision(where))
     place(module, where, layout)
     optimizer = torch.optim.SGD(
         module.parameters(), lr=recipe.peak_lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
@@ -183,7 +126,9 @@ def train(
             for images, targets, indices, flipped in batches(split, task, seed_of(seed, epoch), mirror):
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(step, steps, recipe.peak_lr)
-                answers = module(images.to(where, memory_format=layout))
+                with autocast(where):
+                    answers = module(images.to(where, memory_format=layout))
+                answers = answers.float()
                 loss = task.loss(answers, targets.to(where))
                 if teacher is not None:
                     wanted = teacher.answers(indices, flipped).to(where)

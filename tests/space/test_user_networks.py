@@ -13,8 +13,8 @@ from edgesynth.space.genome import allowed_widths, canonical, full_genome
 from edgesynth.space.surgery import materialise
 from edgesynth.space.trace import trace
 from edgesynth.space.trial import trial_surgery
+from edgesynth.synthesis.compute import layout_of
 from edgesynth.synthesis.shared import _member
-from edgesynth.synthesis.training import layout_of
 from tests.networks import example, make
 from tests.user_networks import MULTIPLE, USERS
 

@@ -10,12 +10,13 @@ from edgesynth.space.genome import allowed_widths, canonical, full_genome
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
 from edgesynth.space.trial import trial_surgery
+from edgesynth.synthesis.compute import layout_of
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.probe import probe
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import prepare_prototype
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.training import Recipe, layout_of, train
+from edgesynth.synthesis.training import Recipe, train
 from edgesynth.synthesis.workshop import open_workshop
 from tests.networks import Branching, Plain, example, make
 from tests.synthesis.toys import TASK, data

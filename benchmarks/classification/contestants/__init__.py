@@ -17,7 +17,6 @@ _MODULES = {
     "uniform-scratch": ("uniform", "scratch"),
     "uniform-distilled": ("uniform", "distilled"),
     "random": ("controls", "random_first"),
-    "random-best": ("controls", "random_best"),
     "evolution": ("controls", "evolution"),
     "edgesynth": ("own", "edgesynth"),
 }

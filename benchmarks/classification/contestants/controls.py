@@ -8,24 +8,13 @@ from benchmarks.classification.contestants.base import Compressed
 from benchmarks.classification.contestants.genes import Genes, Nursery
 from benchmarks.classification.material import Material
 
-__all__ = ["evolution", "random_best", "random_first"]
+__all__ = ["evolution", "random_first"]
 
 
 def random_first(material: Material, budget: int) -> Compressed:
     """No search at all: the first network drawn."""
     nursery = Nursery.of(material, Cell("random", budget, material.seed))
     return _made(nursery, next(nursery.draw()), {"evaluations": 0})
-
-
-def random_best(material: Material, budget: int) -> Compressed:
-    """The best-scored of as many random networks as edgesynth scored."""
-    nursery = Nursery.of(material, Cell("random-best", budget, material.seed))
-    scored: dict[str, tuple[float, Genes]] = {}
-    drawn = nursery.draw()
-    while len(scored) < nursery.left.evaluations:
-        genes = next(drawn)
-        scored[nursery.key(genes)] = nursery.score(genes), genes
-    return _best(nursery, scored)
 
 
 def evolution(material: Material, budget: int) -> Compressed:
@@ -39,7 +28,8 @@ def evolution(material: Material, budget: int) -> Compressed:
     population: deque[tuple[float, Genes]] = deque(maxlen=settings["population"])
     scored: dict[str, tuple[float, Genes]] = {}
     drawn = nursery.draw()
-    while len(scored) < nursery.left.evaluations:
+    evaluations = int(nursery.left.evaluations * settings["share_of_evaluations"])
+    while len(scored) < evaluations:
         if len(population) < settings["population"]:
             child = next(drawn)
         else:
@@ -48,10 +38,6 @@ def evolution(material: Material, budget: int) -> Compressed:
         member = nursery.score(child), child
         scored[nursery.key(child)] = member
         population.append(member)
-    return _best(nursery, scored)
-
-
-def _best(nursery: Nursery, scored: dict[str, tuple[float, Genes]]) -> Compressed:
     score, genes = max(scored.values(), key=lambda member: member[0])
     return _made(nursery, genes, {"evaluations": len(scored), "score": score})
 

@@ -58,7 +58,6 @@ class Nursery:
         left = inheritance(material)
         folder = material.places.folder(cell)
         scores = Scores(folder / f"scores-{material.protocol.digest(cell.contestant)}.jsonl")
-        # One stream for all of a seed and budget: `random` is the first of the networks that `random-best` scores.
         stream = random.Random(seed_of(material.seed, 9, cell.budget))
         adaptation = Adaptation.of(
             material.task, material.train, material.teacher(), material.data.mirror, seed_of(material.seed, 8)

@@ -17,6 +17,7 @@ from torch import nn
 from benchmarks.classification.contestants.base import Compressed, ContestantError
 from benchmarks.classification.material import Material, Stopwatch
 from edgesynth.data import Split
+from edgesynth.synthesis.compute import autocast, device
 from edgesynth.synthesis.storage import from_bytes, load_checkpoint, save_checkpoint, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import BATCH, batches, seed_of
 
@@ -44,8 +45,9 @@ def taylor(material: Material, budget: int) -> Compressed:
         module.zero_grad()
         for _ in range(settings["batches_a_step"]):
             chosen = torch.randint(len(material.train), (BATCH,), generator=random)
-            answers = module(material.train.images[chosen])
-            material.task.loss(answers, material.train.targets[chosen]).backward()  # type: ignore[no-untyped-call]
+            with autocast(device()):
+                answers = module(material.train.images[chosen])
+            material.task.loss(answers.float(), material.train.targets[chosen]).backward()  # type: ignore[no-untyped-call]
 
     steps = _prune(pruner, module, material, budget, before_step)
     module.zero_grad(set_to_none=True)
@@ -117,7 +119,9 @@ def _sparse_epoch(
 ) -> None:
     for images, targets, _, _ in batches(split, material.task, seed, material.data.mirror):
         optimizer.zero_grad()
-        material.task.loss(module(images), targets).backward()  # type: ignore[no-untyped-call]
+        with autocast(device()):
+            answers = module(images)
+        material.task.loss(answers.float(), targets).backward()  # type: ignore[no-untyped-call]
         pruner.regularize(module)
         optimizer.step()
 
