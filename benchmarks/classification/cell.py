@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from edgesynth_exporters.export import export_onnx
 from torch import nn
 
 from benchmarks.classification.cells import Cell, Places
 from benchmarks.classification.contestants import find_contestant
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
-from benchmarks.classification.environment import environment, file_digest
-from benchmarks.classification.material import OPSET, Material, Stopwatch, open_material
+from benchmarks.classification.environment import environment
+from benchmarks.classification.material import Material, Stopwatch, open_material
 from benchmarks.classification.protocol import Protocol
 from edgesynth.records import Genome
 from edgesynth.space.cost import count
@@ -99,14 +98,11 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
 
 
 def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) -> dict[str, Any]:
-    """Train unless it comes finished, export, and take the figures. Here the test images are read, once."""
-    places, module = material.places, compressed.module
+    """Train unless it comes finished, and take the figures. Here the test images are read, once."""
+    module = compressed.module
     finish_cpu_s = compressed.finished_cpu_s
     if finish_cpu_s is None:
         finish_cpu_s = _train(material, cell, compressed, say)
-    path = places.onnx(cell.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(module, material.example, path, OPSET)
     costs = count(module, material.example)
     return {
         "val_accuracy": material.accuracy(module, material.data.val),
@@ -119,7 +115,6 @@ def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) ->
         "genome": None if compressed.genome is None else compressed.genome.model_dump(),
         "widths": {name: layer.out_channels for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)},
         "details": dict(compressed.details),
-        "onnx_sha256": file_digest(path),
     }
 
 

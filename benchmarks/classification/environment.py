@@ -1,6 +1,5 @@
 """Where a figure was taken: processor, versions, commit, command, date; and the peers' own virtual environment."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -15,7 +14,7 @@ from typing import Any
 from benchmarks.classification.cells import HERE
 from edgesynth.synthesis.compute import device, precision
 
-__all__ = ["child_environment", "environment", "file_digest", "peers_python"]
+__all__ = ["child_environment", "environment", "peers_python"]
 
 ROOT = HERE.parent.parent
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "torch-pruning", "nvidia-modelopt")
@@ -50,6 +49,10 @@ def child_environment() -> dict[str, str]:
     """For a process of one thread that imports this very edgesynth, whatever is installed."""
     paths = (ROOT, ROOT / "exporters", ROOT / "jetson")
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    # glibc maps and clears every larger tensor anew otherwise: a tenth of a training step.
+    one["GLIBC_TUNABLES"] = (
+        "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456"
+    )
     return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONUNBUFFERED": "1"}
 
 
@@ -65,11 +68,6 @@ def peers_python(work: Path) -> Path:
         subprocess.run([*pip, *PEERS_WANT], check=True)
         ready.touch()
     return python
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _command(arguments: Sequence[str]) -> str:

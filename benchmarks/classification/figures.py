@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.classification.architecture import architecture_digest
 from benchmarks.classification.cells import Cell, Places, read_result
 from benchmarks.classification.protocol import CONTESTANTS, Protocol
 
@@ -70,7 +71,7 @@ def tables(protocol: Protocol, places: Places) -> tuple[Row, list[Table]]:
 
 
 class _Latency:
-    """What latency.json says of a network, as long as it was measured on that very file."""
+    """What latency.json says of a network, as long as it was measured on that very architecture."""
 
     def __init__(self, places: Places) -> None:
         document = read_result(places.results / "latency.json")
@@ -78,7 +79,7 @@ class _Latency:
 
     def of(self, name: str, result: dict[str, Any], figure: str) -> float | None:
         measured = self._networks.get(name)
-        if measured is None or measured["onnx_sha256"] != result["onnx_sha256"]:
+        if measured is None or measured["architecture"] != architecture_digest(result):
             return None
         value: float | None = measured[figure]
         return value

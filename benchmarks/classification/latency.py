@@ -5,21 +5,28 @@ Measured with ONNX Runtime on one thread of this machine's processor; the TX2's 
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
+from edgesynth_exporters.export import export_onnx
 
+from benchmarks.classification.architecture import architecture_digest, rebuild
 from benchmarks.classification.cells import Places, cells_of, read_result
-from benchmarks.classification.environment import environment, file_digest
+from benchmarks.classification.environment import environment
 from benchmarks.classification.protocol import Protocol
+from edgesynth.data import find_source
 from edgesynth.energy.estimate import estimate
 from edgesynth.synthesis.storage import write_json
 
 __all__ = ["measure_all"]
+
+OPSET = 13
+"""The newest that the target of the estimates takes."""
 
 ROUNDS = 25
 CALLS = 10
@@ -27,28 +34,22 @@ CALLS = 10
 
 
 def measure_all(protocol: Protocol, places: Places, say: Callable[[str], None]) -> None:
-    """Write latency.json about every network that has a result and whose ONNX file is at hand."""
+    """Write latency.json about every network that has a result, each rebuilt from it with random weights."""
     prototypes = {f"prototype-seed{seed}": places.prototype_result(seed) for seed in protocol.seeds}
     networks = {cell.name: places.result(cell) for cell in cells_of(protocol)}
-    found: dict[str, str] = {}
-    for name, path in {**prototypes, **networks}.items():
-        result = read_result(path)
-        if result is None or "onnx_sha256" not in result:
-            continue
-        if not places.onnx(name).is_file() or file_digest(places.onnx(name)) != result["onnx_sha256"]:
-            say(f"{name}: its ONNX file is not here, left out")
-            continue
-        found[name] = result["onnx_sha256"]
+    results = {name: read_result(path) for name, path in {**prototypes, **networks}.items()}
+    found = {name: result for name, result in results.items() if result is not None and "macs" in result}
     reference = next((name for name in prototypes if name in found), None)
     if reference is None:
         say("no prototype to compare with: run some cells first")
         return
     say(f"{len(found)} networks, {ROUNDS} rounds")
+    _export(protocol, places, found)
     rounds = _rounds([places.onnx(name) for name in found])
     per_network = dict(zip(found, zip(*rounds, strict=True), strict=True))
     measured = {
         name: {
-            "onnx_sha256": found[name],
+            "architecture": architecture_digest(found[name]),
             "latency_ms": round(statistics.median(times), 4),
             "ratio": round(statistics.median(a / b for a, b in zip(times, per_network[reference], strict=True)), 4),
             **_on_tx2(places.onnx(name)),
@@ -67,6 +68,14 @@ def measure_all(protocol: Protocol, places: Places, say: Callable[[str], None]) 
     }
     write_json(places.results / "latency.json", document)
     say(f"written to {places.results / 'latency.json'}")
+
+
+def _export(protocol: Protocol, places: Places, results: Mapping[str, Mapping[str, Any]]) -> None:
+    data = find_source(protocol.data).load()
+    for name, result in results.items():
+        network = rebuild(protocol.prototype, data.input_shape, len(data.classes), result)
+        places.onnx(name).parent.mkdir(parents=True, exist_ok=True)
+        export_onnx(network, torch.zeros(1, *data.input_shape), places.onnx(name), OPSET)
 
 
 def _rounds(files: Sequence[Path]) -> list[list[float]]:

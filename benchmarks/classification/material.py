@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edgesynth_exporters.export import export_onnx
 from torch import Tensor, nn
 
 from benchmarks.classification.cells import Places
-from benchmarks.classification.environment import environment, file_digest
+from benchmarks.classification.environment import environment
 from benchmarks.classification.protocol import Protocol
 from edgesynth.data import DataSet, Split, find_source
 from edgesynth.prototypes import PROTOTYPES
@@ -22,10 +21,7 @@ from edgesynth.synthesis.storage import load_weights, save_weights, to_bytes, wr
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, seed_of, train
 from edgesynth.tasks import Classification
 
-__all__ = ["OPSET", "Material", "Stopwatch", "make_prototype", "open_material", "prototype_weights"]
-
-OPSET = 13
-"""The newest that the target of the estimates takes."""
+__all__ = ["Material", "Stopwatch", "make_prototype", "open_material", "prototype_weights"]
 
 PUBLISHED = Path(__file__).parent / "prototypes"
 """The prototypes that the results in the repository were made from, a folder a protocol."""
@@ -104,7 +100,6 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
     teacher = Teacher.of(material.prototype, material.task, material.train, material.data.mirror)
     write_file(_answers(places, seed), to_bytes(teacher.tensors()))
     answers_cpu_s = watch.cpu_s
-    export_onnx(material.prototype, material.example, _onnx(places, seed), OPSET)
     trained = json.loads(prototype_weights(places, seed).with_suffix(".json").read_text())
     if trained["epochs"] != protocol.prototype_epochs:
         raise ValueError(f"{prototype_weights(places, seed)} was trained for {trained['epochs']} epochs: remove it")
@@ -122,7 +117,6 @@ def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[
             "training_cpu_s": trained["cpu_s"],
             "answers_cpu_s": answers_cpu_s,
             "data_digests": material.data.digests,
-            "onnx_sha256": file_digest(_onnx(places, seed)),
             "environment": environment(),
         },
     )
@@ -186,12 +180,6 @@ def prototype_weights(places: Places, seed: int) -> Path:
 
 def _answers(places: Places, seed: int) -> Path:
     return places.work / f"answers-{seed}.safetensors"
-
-
-def _onnx(places: Places, seed: int) -> Path:
-    path = places.onnx(f"prototype-seed{seed}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.classification import cell as cell_module
 from benchmarks.classification import contestants, runner
 from benchmarks.classification.__main__ import main
+from benchmarks.classification.architecture import architecture_digest, rebuild
 from benchmarks.classification.cell import run_cell
-from benchmarks.classification.cells import Cell, Places, cells_of, is_done
+from benchmarks.classification.cells import HERE, Cell, Places, cells_of, is_done
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
 from benchmarks.classification.contestants.uniform import distilled, largest_uniform
 from benchmarks.classification.figures import tables
@@ -68,13 +70,13 @@ def put_cell(places, contestant, seed, accuracy, budget=10, **more):
         "params": 12_345,
         "search_cpu_s": 77.0,
         "finish_cpu_s": 180.0,
-        "onnx_sha256": f"{contestant}{seed}",
+        "widths": {contestant: seed},
     }
     put(places, Cell(contestant, budget, seed).name, **{**finished, **more})
 
 
 def put_prototype(places, seed, accuracy):
-    figures = {"test_accuracy": accuracy, "macs": 31_000_000, "params": 272_000, "onnx_sha256": f"prototype{seed}"}
+    figures = {"test_accuracy": accuracy, "macs": 31_000_000, "params": 272_000}
     put(places, f"prototype-seed{seed}", protocol_digest=FULL.digest(), **figures)
 
 
@@ -139,7 +141,6 @@ def test_a_stopped_cell_goes_on_where_it_was(places, monkeypatch):
     assert is_done(places, QUICK, cell)
     result = json.loads(places.result(cell).read_text())
     assert result["macs"] <= result["macs_limit"]
-    assert places.onnx(cell.name).is_file()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,31 @@ def test_a_network_over_the_budget_is_a_failure(places, monkeypatch):
     cell = Cell("random", 10, 0)
     run_cell(QUICK, places, cell, silent)
     assert f"more than {whole.limit(10):,}" in json.loads(places.result(cell).read_text())["reason"]
+
+
+def test_an_architecture_comes_back_out_of_a_result_of_widths_or_of_a_genome(resnet):
+    shape, example = (1, 28, 28), torch.zeros(1, 1, 28, 28)
+    space = trace(resnet, example)
+    _, genome = largest_uniform(space, count(resnet, example).macs // 5)
+    narrow = materialise(space, genome, identity_ranking(space.groups))
+    layers = {name: layer for name, layer in narrow.named_modules() if isinstance(layer, nn.Conv2d)}
+    widths = {name: layer.out_channels for name, layer in layers.items()}
+    sizes = vars(count(narrow, example))
+    shapes = {name: tensor.shape for name, tensor in narrow.state_dict().items()}
+    for known in ({"widths": widths}, {"genome": genome.model_dump(), "widths": widths}):
+        again = rebuild("resnet20", shape, 10, {**known, **sizes})
+        assert {name: tensor.shape for name, tensor in again.state_dict().items()} == shapes
+    with pytest.raises(ValueError, match="where the result has"):
+        rebuild("resnet20", shape, 10, {"widths": {**widths, "stages.0.0.conv1": 16}, **sizes})
+    assert architecture_digest({"widths": widths}) != architecture_digest({"widths": {**widths, "stem.0": 16}})
+
+
+def test_every_published_result_can_be_rebuilt():
+    """Prototypes, peers and our own: what the latency table is made from."""
+    results = [json.loads(path.read_text()) for path in (HERE / "results").glob("*-seed*.json")]
+    for result in results:
+        if "macs" in result:
+            rebuild(FULL.prototype, (1, 28, 28), 10, result)
 
 
 @pytest.mark.parametrize("budget", [4, 10])
@@ -205,12 +231,17 @@ def test_the_tables_are_medians_over_seeds_of_what_the_files_say(tmp_path):
         put_prototype(where, seed, accuracy)
         put_cell(where, "fastnas", seed, accuracy - 0.02)
         put_cell(where, "edgesynth", seed, accuracy - (0.01, 0.03, 0.015)[seed])
+    first = architecture_digest({"widths": {"fastnas": 0}})
     put(
         where,
         "latency",
         networks={
-            "fastnas-macs10-seed0": {"onnx_sha256": "fastnas0", "ratio": 0.5, "tx2_mj": 12.0},
-            "fastnas-macs10-seed1": {"onnx_sha256": "of an older file", "ratio": 0.1, "tx2_mj": 1.0},
+            "fastnas-macs10-seed0": {
+                "architecture": first,
+                "ratio": 0.5,
+                "tx2_mj": 12.0,
+            },
+            "fastnas-macs10-seed1": {"architecture": "of an older network", "ratio": 0.1, "tx2_mj": 1.0},
         },
     )
     prototype, (tenth, quarter) = tables(FULL, where)

@@ -40,7 +40,8 @@ def where(item):
 
 @dataclass
 class Train:
-    """Train, having left word of the node that does it; on one node that takes too long."""
+    """Train, having left word of the node that does it. One node never ends; the others wait until it has begun, or
+    they might have done everything before."""
 
     folder: Path
     slow: str
@@ -49,7 +50,14 @@ class Train:
         (self.folder / f"{seed} {where(seed)}").touch()
         if where(seed) == self.slow:
             time.sleep(600)
+        wait_for_word(self.folder, self.slow)
         return train(seed)
+
+
+def wait_for_word(folder, node):
+    deadline = time.monotonic() + 180
+    while not list(folder.glob(f"* {node}")) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def test_a_node_that_is_killed_at_work_loses_no_result(cluster, ray_executor, tmp_path):
@@ -57,9 +65,7 @@ def test_a_node_that_is_killed_at_work_loses_no_result(cluster, ray_executor, tm
     seeds = range(6)
 
     def kill():
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(f"* {victim.node_id}")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_word(tmp_path, victim.node_id)
         cluster.remove_node(victim, allow_graceful=False)
 
     killer = threading.Thread(target=kill)
