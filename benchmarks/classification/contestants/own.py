@@ -28,6 +28,8 @@ def edgesynth(material: Material, budget: int) -> Compressed:
         details={
             "evaluations": left.evaluations,
             "name": best.name,
-            "finished": [{"val_accuracy": n.val_metric, "macs": n.macs, "params": n.params} for n in small],
+            "finished": [
+                {"val_accuracy": n.val_metric, "macs": n.macs, "params": n.params, "scores": n.scores} for n in small
+            ],
         },
     )
