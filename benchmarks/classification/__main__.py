@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.classification.cells import HERE, Cell, Places, cells_of
-from benchmarks.classification.protocol import CONTESTANTS, FULL, PROTOCOLS, SMOKE
+from benchmarks.classification.protocol import CONTESTANTS, FAMILY, FULL, PROTOCOLS, SMOKE
 from benchmarks.classification.runner import run_missing
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         protocol = SMOKE if options.smoke else FULL
         measure_all(protocol, _places(protocol.name, options.work), _say)
         return 0
-    protocol = PROTOCOLS[options.protocol]
+    protocol = FAMILY if command == "family" else PROTOCOLS[options.protocol]
     places = _places(protocol.name, options.work)
     import torch
 
@@ -36,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.classification.material import make_prototype
 
         make_prototype(protocol, places, options.seed, _say)
+    elif command == "family":
+        from benchmarks.classification.family import make_family
+
+        make_family(protocol, places, _say)
     elif command == "synth":
         from benchmarks.classification.material import open_material
         from benchmarks.classification.run_of_edgesynth import make_run
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     page = commands.add_parser("page", help="write README.md and accuracy.svg from the results")
     for each in (run, latency, page):
         each.add_argument("--smoke", action="store_true", help="a tiny protocol, to see that everything works")
+    family = commands.add_parser("family", help="one generator, many networks; a run of its own")
     prototype = commands.add_parser("prototype", help="train one prototype (run does it by itself)")
     prototype.add_argument("--seed", type=int, required=True)
     synth = commands.add_parser("synth", help="run edgesynth for one seed (run does it by itself)")
@@ -81,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     cell.add_argument("--seed", type=int, required=True)
     for each in (prototype, synth, cell):
         each.add_argument("--protocol", choices=list(PROTOCOLS), default=FULL.name)
-    for each in (run, latency, page, prototype, synth, cell):
+    for each in (run, latency, page, family, prototype, synth, cell):
         each.add_argument("--work", type=Path, default=HERE / "work", help="folder for what is not kept")
     return parser
 

@@ -9,10 +9,10 @@ from torch import nn
 from benchmarks.classification.cells import Cell, Places
 from benchmarks.classification.contestants import find_contestant
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
-from benchmarks.classification.environment import environment
-from benchmarks.classification.material import Material, Stopwatch, open_material
+from benchmarks.classification.environment import environment, file_digest
+from benchmarks.classification.material import Material, Stopwatch, open_material, prototype_weights
 from benchmarks.classification.protocol import Protocol
-from edgesynth.records import Genome
+from edgesynth.records import Genome, Network
 from edgesynth.space.cost import count
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
@@ -39,12 +39,13 @@ def run_cell(protocol: Protocol, places: Places, cell: Cell, say: Say) -> None:
         "budget": cell.budget,
         "seed": cell.seed,
         "macs_limit": material.limit(cell.budget),
+        "prototype_sha256": file_digest(prototype_weights(places, cell.seed)),
     }
     try:
         compressed = _compress(material, cell, say)
-    except Exception as error:
+    except ContestantError as error:
         # Not ours to mend: the page shows it as it is.
-        reason = str(error).strip() if isinstance(error, ContestantError) else f"{type(error).__name__}: {error}"
+        reason = str(error).strip()
         say(f"{cell.name}: failed, {reason}")
         write_json(places.result(cell), {**result, "status": "failed", "reason": reason, "environment": environment()})
         return
@@ -71,6 +72,7 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
             "cpu_s": made.cpu_s,
             "taught": made.taught,
             "genome": None if made.genome is None else made.genome.model_dump(),
+            "finished": None if made.finished is None else made.finished.model_dump(mode="json"),
             "finished_cpu_s": made.finished_cpu_s,
             "details": dict(made.details),
         }
@@ -92,21 +94,26 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
         recorded["cpu_s"],
         taught=recorded["taught"],
         genome=genome,
+        finished=None if recorded["finished"] is None else Network.model_validate(recorded["finished"]),
         finished_cpu_s=recorded["finished_cpu_s"],
         details=recorded["details"],
     )
 
 
 def _finish(material: Material, cell: Cell, compressed: Compressed, say: Say) -> dict[str, Any]:
-    """Train unless it comes finished, and take the figures. Here the test images are read, once."""
+    """Train unless it comes finished, and take the figures. Here the test images are read, once; of a network that
+    comes finished they have been."""
     module = compressed.module
-    finish_cpu_s = compressed.finished_cpu_s
-    if finish_cpu_s is None:
+    known = compressed.finished
+    if known is None:
         finish_cpu_s = _train(material, cell, compressed, say)
+        accuracies = [material.accuracy(module, split) for split in (material.data.val, material.data.test)]
+    else:
+        finish_cpu_s, accuracies = compressed.finished_cpu_s, [known.val_metric, known.test_metric]
     costs = count(module, material.example)
     return {
-        "val_accuracy": material.accuracy(module, material.data.val),
-        "test_accuracy": material.accuracy(module, material.data.test),
+        "val_accuracy": accuracies[0],
+        "test_accuracy": accuracies[1],
         "macs": costs.macs,
         "params": costs.params,
         "search_cpu_s": compressed.cpu_s,

@@ -35,10 +35,12 @@ class Places:
 
     @classmethod
     def of(cls, protocol: Protocol, work: Path | None = None) -> "Places":
-        """The full protocol's lie beside this file; any other's results are no results, and lie in `work`."""
+        """The full protocol's and the family's lie beside this file; others are no results, and lie in `work`."""
         root = HERE / "work" if work is None else work
         if protocol.name == "full":
             return cls(HERE / "results" if work is None else work / "results", root)
+        if protocol.name == "family" and work is None:
+            return cls(HERE / "results" / "family", root / "family")
         return cls(root / protocol.name / "results", root / protocol.name)
 
     def result(self, cell: Cell) -> Path:

@@ -1,5 +1,6 @@
 """Where a figure was taken: processor, versions, commit, command, date; and the peers' own virtual environment."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,7 +15,7 @@ from typing import Any
 from benchmarks.classification.cells import HERE
 from edgesynth.synthesis.compute import device, precision
 
-__all__ = ["child_environment", "environment", "peers_python"]
+__all__ = ["child_environment", "environment", "file_digest", "peers_python"]
 
 ROOT = HERE.parent.parent
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "torch-pruning", "nvidia-modelopt")
@@ -68,6 +69,11 @@ def peers_python(work: Path) -> Path:
         subprocess.run([*pip, *PEERS_WANT], check=True)
         ready.touch()
     return python
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from benchmarks.classification.cells import HERE, Places, cells_of, read_result
+from benchmarks.classification.family_section import family_section
 from benchmarks.classification.figures import Band, Row, Table, tables
 from benchmarks.classification.plot import accuracy_plot
 from benchmarks.classification.protocol import CONTESTANTS, Protocol
+from benchmarks.classification.trust import trust
 from edgesynth.synthesis.storage import write_file
 
 __all__ = ["page", "write_page"]
@@ -42,12 +44,14 @@ def page(protocol: Protocol, places: Places) -> str:
         _question(protocol),
         *(["![Test accuracy by contestant](accuracy.svg)"] if any(_has_results(table) for table in found) else []),
         *(_section(prototype, table, protocol) for table in found),
+        trust(protocol, places),
+        family_section(places.results / "family"),
         _contestants(),
         _rules(protocol),
         _how(protocol),
         _where(protocol, places),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _question(protocol: Protocol) -> str:
@@ -139,8 +143,7 @@ def _rules(protocol: Protocol) -> str:
         "Random networks are drawn gene by gene, uniformly, and kept when their multiply-accumulates lie between "
         f"{protocol.settings['random']['least_of_budget']:.0%} and 100 % of the budget.",
         f"Evolution: population {evolution['population']}, sample {evolution['sample']}, one gene changed a child, "
-        "budget as a hard constraint; all its budgets together score as many different networks as edgesynth's one "
-        "run, which answers for all of them.",
+        "budget as a hard constraint; for each budget as many different networks scored as edgesynth scored for all.",
         f"edgesynth: `synth --require 'macs<=prototype/{own['learned_for']}' --performance {own['performance']} "
         f"--cycles {own['cycles']} --count {own['count']} --epochs {protocol.finish_epochs}`, then for further budgets "
         f"`generate --require … --count {own['count']}`; of the networks under a budget the one that is best on "
@@ -158,6 +161,7 @@ def _how(protocol: Protocol) -> str:
             "```sh",
             f"python -m benchmarks.classification run{smoke} --jobs 2   # what is missing; may be stopped at any time",
             f"python -m benchmarks.classification latency{smoke}",
+            *([] if smoke else ["python -m benchmarks.classification family"]),
             f"python -m benchmarks.classification page{smoke}",
             "```",
             "",

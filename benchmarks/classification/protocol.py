@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-__all__ = ["CONTESTANTS", "FULL", "INHERITING", "PEERS", "PROTOCOLS", "SMOKE", "Protocol"]
+__all__ = ["CONTESTANTS", "FAMILY", "FULL", "INHERITING", "PEERS", "PROTOCOLS", "SMOKE", "Protocol"]
 
 CONTESTANTS = {
     "torch-pruning-taylor": "Torch-Pruning 1.6.1, global first-order Taylor importance, pruned in many small steps",
@@ -16,10 +16,11 @@ CONTESTANTS = {
     "uniform-distilled": "the same shape from random weights, distilled as all others are",
     "random": "the first random network of edgesynth's space that lies just below the budget, inherited weights",
     "evolution": "regularised evolution over the same space and score, at equal evaluations",
-    "edgesynth": "the network under the budget that is best on validation images, of one run of edgesynth synth",
+    "edgesynth-first": "of one run of edgesynth synth, the network that scored best before any was finished",
+    "edgesynth": "of the several networks that the same run has finished, the one that is best on validation images",
 }
 """Every contestant by name, in the order of the page, and what it is."""
-INHERITING = ("random", "evolution", "edgesynth")
+INHERITING = ("random", "evolution", "edgesynth-first", "edgesynth")
 """Those that take over from one run of edgesynth a seed."""
 PEERS = ("torch-pruning-taylor", "torch-pruning-group-sl", "fastnas")
 """Those that run in an environment of their own."""
@@ -58,8 +59,6 @@ class Protocol:
 _PRUNING = {"steps": 400, "most_of_a_layer": 0.95}
 _RUN = {"learned_for": 4, "performance": "metric", "cycles": 6, "count": 3}
 _SPACE = {"least_of_budget": 0.9, "run": _RUN}
-_EVOLUTION = {"share_of_evaluations": 0.5}
-# One run of edgesynth answers for both budgets, one of evolution for one of them.
 _SMOKE_SPACE = {"least_of_budget": 0.5, "run": {**_RUN, "cycles": 1, "count": 1}}
 
 FULL = Protocol(
@@ -78,7 +77,8 @@ FULL = Protocol(
         "torch-pruning-group-sl": {**_PRUNING, "epochs": 2, "lr": 0.01, "reg": 5e-4},
         "fastnas": {"divisor": 4, "calibration_batches": 50, "bisections": 12},
         "random": _SPACE,
-        "evolution": {**_SPACE, **_EVOLUTION, "population": 32, "sample": 8},
+        "evolution": {**_SPACE, "population": 32, "sample": 8},
+        "edgesynth-first": _SPACE,
         "edgesynth": _SPACE,
     },
 )
@@ -99,9 +99,31 @@ SMOKE = Protocol(
         "torch-pruning-group-sl": {**_PRUNING, "steps": 40, "epochs": 1, "lr": 0.01, "reg": 5e-4},
         "fastnas": {"divisor": 4, "calibration_batches": 1, "bisections": 6},
         "random": _SMOKE_SPACE,
-        "evolution": {**_SMOKE_SPACE, **_EVOLUTION, "population": 4, "sample": 2},
+        "evolution": {**_SMOKE_SPACE, "population": 4, "sample": 2},
+        "edgesynth-first": _SMOKE_SPACE,
         "edgesynth": _SMOKE_SPACE,
     },
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (FULL, SMOKE)}
+FAMILY = replace(
+    FULL,
+    name="family",
+    prototype_epochs=24,
+    finish_epochs=16,
+    budgets=(10,),
+    seeds=(0,),
+    settings={
+        "edgesynth": {"run": {**_RUN, "learned_for": 10, "count": 8}},
+        "family": {
+            "budgets": [4, 8, 16],
+            "seeds": 256,
+            "spots": [
+                {"require": ["macs<=2000000", "params<=50000"], "count": 1, "epochs": 40},
+                {"require": ["macs<=5000000", "params<=100000"], "count": 1, "epochs": 40},
+            ],
+        },
+    },
+)
+"""Of edgesynth alone: one generator, learned from a prototype at its plateau (`family.py`)."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (FULL, SMOKE, FAMILY)}

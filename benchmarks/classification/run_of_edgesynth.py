@@ -16,7 +16,7 @@ from benchmarks.classification.protocol import Protocol
 from edgesynth.records import Cycle, Network
 from edgesynth.requirements import parse_requirements
 from edgesynth.synthesis.journal import FILE, Journal
-from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.progress import Progress, Work
 from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.run import generate, own_networks, synthesize
 from edgesynth.synthesis.storage import write_json
@@ -30,7 +30,7 @@ GENERATE_FROM = 1000
 @dataclass(frozen=True)
 class Inheritance:
     """What a finished run leaves: its folder, its networks by budget, channel ranking, number of candidates scored,
-    and CPU-seconds by what they were spent on."""
+    and CPU-seconds by what they were spent on (`edgesynth.synthesis.progress.Work`)."""
 
     run: Path
     networks: Mapping[int, list[Network]]
@@ -38,30 +38,45 @@ class Inheritance:
     evaluations: int
     spent: Mapping[str, float]
 
+    @property
+    def learning_cpu_s(self) -> float:
+        """What the generator cost: shared weights, cycles, pilot."""
+        return round(sum(self.spent.get(work, 0.0) for work in ("shared", "learning", "pilot")), 2)
+
+    @property
+    def search_cpu_s(self) -> float:
+        """All that comes before finishing, for all budgets: the same, and scoring what the learned generator makes."""
+        return round(self.learning_cpu_s + self.spent.get("choosing", 0.0), 2)
+
 
 class Spent(Progress):
-    """CPU-seconds of a run by what they went to, kept on the disk so that an interrupted run does not lose them."""
+    """CPU-seconds of a run by what they went to, kept on the disk so that an interrupted run does not lose them.
+
+    Finishing is told apart by budget: `finishing macs10`.
+    """
 
     def __init__(self, file: Path, say: Callable[[str], None]) -> None:
         self._file, self._say = file, say
         self._known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
         self._watch, self._counted = Stopwatch(), 0.0
-        self.purpose = "search"
-        """What is paid for from now on: `search`, or the finishing for one budget."""
-        self._on = self.purpose
+        self.budget = 0
+        """That networks are finished for from now on."""
+        self._on = "prototype"
 
     @property
     def seconds(self) -> dict[str, float]:
         self._count()
         return dict(self._known)
 
-    def stage(self, title: str) -> None:
+    def work(self, on: Work) -> None:
         self._count()
-        if title.startswith("finishing"):
-            self._on = self.purpose
-        else:
-            self._on = "shared" if "share" in title else "search"
+        self._on = f"{on} macs{self.budget}" if on == "finishing" else on
+
+    def stage(self, title: str) -> None:
         self._say(title)
+
+    def scored(self, done: int, total: int) -> None:
+        self._count()
 
     def epoch(self, what: str, done: int, total: int, loss: float) -> None:
         self._count()
@@ -73,7 +88,6 @@ class Spent(Progress):
 
     def network(self, network: Network, satisfied: int, wanted: int) -> None:
         self._count()
-        self._on = "search"
         self._say(f"{network.name}: {network.val_metric:.2%} of the validation images at {network.macs:,} MACs")
 
     def _count(self) -> None:
@@ -100,12 +114,12 @@ def make_run(material: Material, say: Callable[[str], None]) -> None:
     networks: dict[int, list[str]] = {}
     with _journal(material, run) as journal:
         widest = settings["learned_for"]
-        spent.purpose = f"finishing macs{widest}"
+        spent.budget = widest
         results = synthesize(recorded_question(journal), journal, spent)
         networks[widest] = [network.name for network in own_networks(journal, results)]
         for budget in protocol.budgets:
             if budget != widest:
-                spent.purpose = f"finishing macs{budget}"
+                spent.budget = budget
                 asked = parse_requirements([_requirement(budget)])
                 made = generate(journal, settings["count"], GENERATE_FROM, None, asked, spent)
                 networks[budget] = [network.name for network in made]
@@ -131,9 +145,7 @@ def inheritance(material: Material) -> Inheritance:
 def _journal(material: Material, run: Path) -> Journal:
     if (run / FILE).is_file():
         return Journal.open(run)
-    journal = Journal.create(run)
-    journal.put("run", "question", _question(material, material.protocol).model_dump(mode="json"))
-    return journal
+    return Journal.create(run, _question(material, material.protocol).model_dump(mode="json"))
 
 
 def _question(material: Material, protocol: Protocol) -> Question:

@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from benchmarks.classification.cells import Cell, Places, is_done
 from benchmarks.classification.environment import ROOT, child_environment, peers_python
@@ -33,6 +34,9 @@ def run_missing(protocol: Protocol, places: Places, cells: Sequence[Cell], jobs:
         if not made:
             return False
         arguments = [cell.contestant, "--budget", str(cell.budget), "--seed", str(cell.seed)]
+        if cell.contestant in PEERS:
+            with locks["environment of the peers"]:
+                peers_python(_root(protocol, places))
         with locks[cell.contestant, cell.seed]:
             return _child(protocol, places, ["cell", *arguments], peer=cell.contestant in PEERS, say=say)
 
@@ -41,10 +45,14 @@ def run_missing(protocol: Protocol, places: Places, cells: Sequence[Cell], jobs:
     return [cell for cell, ok in zip(missing, done, strict=True) if not ok]
 
 
+def _root(protocol: Protocol, places: Places) -> Path:
+    """The folder of what all protocols share: the environment of the peers."""
+    return places.work if protocol.name == "full" else places.work.parent
+
+
 def _child(protocol: Protocol, places: Places, arguments: Sequence[str], peer: bool, say: Say) -> bool:
     """Whether a process of this program ended well."""
-    # All protocols share one environment for the peers.
-    root = places.work if protocol.name == "full" else places.work.parent
+    root = _root(protocol, places)
     python = str(peers_python(root)) if peer else sys.executable
     command = [python, "-m", "benchmarks.classification", *arguments, "--protocol", protocol.name]
     done = subprocess.run([*command, "--work", str(root)], env=child_environment(), cwd=ROOT, check=False)

@@ -28,9 +28,9 @@ def precision(where: torch.device) -> torch.dtype:
     bfloat16 on a CPU with matrix units for it (AMX), where a step takes half the time; without them it gains nothing
     (docs/decisions/0009). What is judged, exported or probed runs in float32 everywhere.
     """
-    if where.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False):
-        return torch.bfloat16
-    return torch.float32
+    # A torch from before 2026 cannot tell.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return torch.bfloat16 if where.type == "cpu" and capabilities.get("amx_bf16") else torch.float32
 
 
 def autocast(where: torch.device) -> torch.autocast:

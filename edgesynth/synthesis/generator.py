@@ -15,7 +15,7 @@ from edgesynth.space.genome import allowed_widths, canonical, width_step
 from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.training import seed_of
 
-__all__ = ["Code", "Draft", "Generator", "Latents", "latents"]
+__all__ = ["Code", "Draft", "Generator", "Latents", "homes_of", "latents", "living"]
 
 LATENT = 16
 HIDDEN = 64
@@ -44,7 +44,8 @@ class Draft:
 
     `widths` (N, M) in channels, `kept` (N, B) and `resolution` (N, R) in {0, 1} hold the rounded values; their
     gradients are those of the values before rounding (straight-through), which `exact` (N, M + B + R) holds as shares.
-    `channels` (M,) turns widths into fractions.
+    `channels` (M,) turns widths into fractions. `alive` (N, M) is 0 for groups that live in a dropped block: their
+    widths make no difference.
     """
 
     widths: Tensor
@@ -52,6 +53,7 @@ class Draft:
     resolution: Tensor
     exact: Tensor
     channels: Tensor
+    alive: Tensor
 
     @property
     def code(self) -> Code:
@@ -79,6 +81,17 @@ def latents(seeds: Sequence[int], blocks: int, resolutions: int) -> Latents:
         rows.append((normal, torch.log(uniform) - torch.log1p(-uniform), -torch.log(-torch.log(choice))))
     normals, logistics, gumbels = zip(*rows, strict=True)
     return Latents(torch.stack(normals), torch.stack(logistics), torch.stack(gumbels))
+
+
+def homes_of(groups: Sequence[GroupInfo], blocks: Sequence[BlockInfo]) -> Tensor:
+    """(M, B): 1 where all layers of a group are in the block, so that the group is gone when the block is dropped."""
+    homes = [[float(set(b.layers).issuperset(g.layers)) for b in blocks] for g in groups]
+    return torch.tensor(homes).reshape(len(groups), len(blocks))
+
+
+def living(kept: Tensor, homes: Tensor) -> Tensor:
+    """(N, M) for blocks kept (N, B): 1 for the groups that are there, with gradients in `kept`."""
+    return torch.where(homes > 0, kept[:, None, :], torch.ones_like(homes)).prod(dim=2)
 
 
 class Generator(nn.Module):
@@ -118,6 +131,7 @@ class Generator(nn.Module):
         with torch.no_grad():
             self.resolutions.bias[0] = 1.0
         self.channels = torch.tensor([float(g.channels) for g in groups])
+        self._homes = homes_of(groups, blocks)
         self._least = torch.tensor([float(allowed_widths(g.channels)[0]) for g in groups])
         self._step = torch.tensor([float(width_step(g.channels)) for g in groups])
 
@@ -142,6 +156,7 @@ class Generator(nn.Module):
             resolution=resolution,
             exact=torch.cat([exact / self.channels, probability, choice], dim=1),
             channels=self.channels,
+            alive=living(kept, self._homes),
         )
 
     def genomes(self, draft: Draft) -> list[Genome]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from edgesynth.records import BlockInfo, Genome, GroupInfo
 from edgesynth.space.cost import CostModel
 from edgesynth.space.surgery import Ranking, kept_channels
-from edgesynth.synthesis.generator import Code
+from edgesynth.synthesis.generator import Code, homes_of, living
 from edgesynth.synthesis.probe import Responses
 from edgesynth.synthesis.training import seed_of
 
@@ -103,8 +103,7 @@ class Inquisitor:
         self._groups, self._blocks, self._costs = tuple(groups), tuple(blocks), costs
         self.evidence, self._seed = evidence, seed
         self._models: dict[str, _Ensemble] = {}
-        homes = [[float(set(b.layers).issuperset(g.layers)) for b in blocks] for g in groups]
-        self._homes = torch.tensor(homes).reshape(len(groups), len(blocks))
+        self._homes = homes_of(groups, blocks)
         self._channels = torch.tensor([float(g.channels) for g in groups])
         self._full = self._sizes(self.whole)
 
@@ -117,8 +116,7 @@ class Inquisitor:
     def features(self, code: Code) -> Tensor:
         """(N, 4M + B + R + 1), each growing with the genome."""
         fractions, kept, resolution = code
-        # A group that lives in a dropped block is not there, whatever its width.
-        alive = torch.where(self._homes > 0, kept[:, None, :], torch.ones_like(self._homes)).prod(dim=2)
+        alive = living(kept, self._homes)
         share = fractions.clamp_min(LEAST_SHARE)
         logarithmic = 1 - torch.log(share) / math.log(LEAST_SHARE)
         inverse = 1 - (1 / fractions.clamp_min(THIN) - 1) / (1 / THIN - 1)

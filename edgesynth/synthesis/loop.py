@@ -8,6 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from edgesynth.errors import ToolError
 from edgesynth.performance import performance
 from edgesynth.records import Cycle, Genome
 from edgesynth.requirements import METRICS
@@ -143,6 +144,8 @@ class Learner:
 
     def _learn(self) -> None:
         known = list(self._scores.values())
+        if not known:
+            raise ToolError("not one network could be scored, so there is nothing to learn from; see the notes above")
         logits = torch.tensor([_logit(s.metric) for s in known])
         self.inquisitor.learn(METRIC, [s.genome for s in known], logits, sense=1)
         for requirement in self.generator.conditions.asked:

@@ -135,10 +135,13 @@ class Objective:
         """The logarithm of the spread, for those demands whose whole genomes are too much alike.
 
         Whether they are is told after rounding, which way is apart before it: among genomes that round to the same one
-        there is nothing left to follow.
+        there is nothing left to follow. The widths of groups that are not there set no networks apart.
         """
-        alike = _spread(torch.cat(draft.code, dim=1).detach(), demands) < WANTED_SPREAD
-        return (torch.log(_spread(draft.exact, demands) + 1e-4) * alike).mean()
+        alive, groups = draft.alive.detach(), len(draft.channels)
+        fractions, kept, resolution = draft.code
+        alike = _spread(torch.cat([fractions * alive, kept, resolution], dim=1).detach(), demands) < WANTED_SPREAD
+        exact = torch.cat([draft.exact[:, :groups] * alive, draft.exact[:, groups:]], dim=1)
+        return (torch.log(_spread(exact, demands) + 1e-4) * alike).mean()
 
     def ascend(self, violated: Mapping[str, float]) -> None:
         """One step of dual ascent on the multipliers."""

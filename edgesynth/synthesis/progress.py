@@ -1,8 +1,14 @@
 """What a run tells while it works. The core calls these methods; the command line decides how they look."""
 
+from typing import Literal
+
 from edgesynth.records import Cycle, Network
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Work"]
+
+Work = Literal["prototype", "shared", "learning", "pilot", "choosing", "finishing"]
+"""What a run spends its time on: its prototype, shared weights, the cycles of learning, the network that is finished in
+the midst of them, scoring what the learned generator makes, and finishing it."""
 
 
 class Progress:
@@ -10,6 +16,9 @@ class Progress:
 
     def stage(self, title: str) -> None:
         """A stage of the run begins."""
+
+    def work(self, on: Work) -> None:
+        """From now on, time is spent on this."""
 
     def note(self, text: str) -> None:
         """Something worth a line: a choice made, work found done already."""

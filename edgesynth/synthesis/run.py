@@ -124,6 +124,7 @@ def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
 
 
 def _prepare(workshop: Workshop) -> _Bench:
+    workshop.progress.work("prototype")
     prototype = prepare_prototype(workshop)
     space, costs = workshop.space, workshop.costs
     conditions = Conditions(workshop.question.parsed(), prototype.values, _least(workshop))
@@ -161,6 +162,7 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
     if trained is not None:
         return load_weights(path, trained["digest"])
     epochs = workshop.question.epochs
+    workshop.progress.work("shared")
     workshop.progress.stage("training weights that all candidates share")
     shared = train_shared(
         workshop.space,
@@ -207,6 +209,7 @@ def _learn(bench: _Bench) -> list[Cycle]:
         _restore(bench, str(cycles[-1].cycle))
     if journal.get("generator", "learned") is not None:
         return cycles
+    workshop.progress.work("learning")
     workshop.progress.stage(f"learning the generator, {budget} cycles at most")
     while len(cycles) < budget and not _is_flat(cycles):
         number = len(cycles)
@@ -232,6 +235,7 @@ def _restore(bench: _Bench, cycle: str) -> None:
 def _pilot(bench: _Bench, cycle: int) -> None:
     """Finish the most promising network early, so that the rest of learning knows what finishing does."""
     workshop = bench.workshop
+    workshop.progress.work("pilot")
     workshop.progress.note("a pilot network: finishing it tells how a fall in score carries over")
     finisher = Finisher(workshop, bench.prototype, bench.shared, workshop.question.epochs)
     for candidate in Selection(bench.learner, bench.score, workshop.question.seed, 1):
@@ -241,6 +245,7 @@ def _pilot(bench: _Bench, cycle: int) -> None:
         bench.learner.objective.transfer = _transfer(bench, [network])
         workshop.progress.network(network, int(network.satisfied), workshop.question.count)
         break
+    workshop.progress.work("learning")
 
 
 def _is_flat(cycles: Sequence[Cycle]) -> bool:
@@ -285,12 +290,14 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     failed = 0
     while (wanted := count - sum(network.satisfied for network in done)) > 0:
         # In rounds, in which nothing depends on what comes out first: any executor goes through the same candidates.
+        progress.work("choosing")
         left = ATTEMPTS_A_NETWORK * count - len(done) - failed
         candidates = list(islice(fresh, min(wanted, left)))
         if not candidates:
             if left > 0:
                 progress.note(f"no further network that is small enough and different from seed {first_seed} on")
             break
+        progress.work("finishing")
         for network in finisher.many(candidates):
             if network is None:
                 failed += 1

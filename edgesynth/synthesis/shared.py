@@ -6,6 +6,7 @@ against the prototype's outputs (compare Universally Slimmable Networks, arXiv 1
 in-place distillation; here the prototype itself is the teacher, so the largest network need not be run at all).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -15,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from edgesynth.data.source import Split
+from edgesynth.errors import ToolError
 from edgesynth.records import Genome
 from edgesynth.space.surgery import IndexMap, Ranking, materialise, source_indices
 from edgesynth.space.trace import Space
@@ -82,7 +84,8 @@ def train_shared(
 ) -> dict[str, Tensor]:
     """A state dict of the prototype's shape, from which every network of the space can be sliced.
 
-    Batch-norm statistics in it are the prototype's; a sliced network must measure its own (`recalibrate`).
+    Batch-norm statistics in it are the prototype's; a sliced network must measure its own (`recalibrate`). Raises
+    ToolError where the loss is no longer finite.
     """
     where = device()
     state = space.module.state_dict()
@@ -114,6 +117,11 @@ def train_shared(
                 torch.nn.utils.clip_grad_norm_(shared.values(), max_norm=5.0)
                 optimizer.step()
                 step += 1
+        if not math.isfinite(total):
+            raise ToolError(
+                f"the weights that all candidates share have diverged in epoch {epoch + 1}: look for images or "
+                "prototype weights that are not finite, or start from other weights"
+            )
         on_epoch(epoch + 1, total / len(split))
     return {**state, **{name: parameter.detach().cpu() for name, parameter in shared.items()}}
 

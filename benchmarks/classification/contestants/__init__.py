@@ -18,6 +18,7 @@ _MODULES = {
     "uniform-distilled": ("uniform", "distilled"),
     "random": ("controls", "random_first"),
     "evolution": ("controls", "evolution"),
+    "edgesynth-first": ("own", "edgesynth_first"),
     "edgesynth": ("own", "edgesynth"),
 }
 

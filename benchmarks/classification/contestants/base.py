@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgesynth.records import Genome
+from edgesynth.records import Genome, Network
 
 __all__ = ["Compressed", "ContestantError", "reshaped"]
 
@@ -20,7 +20,8 @@ class ContestantError(Exception):
 @dataclass(frozen=True)
 class Compressed:
     """A small network before finishing. `cpu_s` is what finding it cost; `taught` says whether it is distilled;
-    `genome` is there for networks of edgesynth's space; `finished_cpu_s` where it comes finished, and what that cost;
+    `genome` is there for networks of edgesynth's space; `finished` where it comes finished, with accuracies that were
+    taken then, and `finished_cpu_s` is what that cost;
     `details` is anything worth keeping in the result."""
 
     module: nn.Module
@@ -28,7 +29,8 @@ class Compressed:
     _: KW_ONLY
     taught: bool = True
     genome: Genome | None = None
-    finished_cpu_s: float | None = None
+    finished: Network | None = None
+    finished_cpu_s: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -28,8 +28,7 @@ def evolution(material: Material, budget: int) -> Compressed:
     population: deque[tuple[float, Genes]] = deque(maxlen=settings["population"])
     scored: dict[str, tuple[float, Genes]] = {}
     drawn = nursery.draw()
-    evaluations = int(nursery.left.evaluations * settings["share_of_evaluations"])
-    while len(scored) < evaluations:
+    while len(scored) < nursery.left.evaluations:
         if len(population) < settings["population"]:
             child = next(drawn)
         else:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -141,7 +142,7 @@ class Scores:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        lines = list(_whole_lines(file)) if file.is_file() else []
         self.known: dict[str, float] = {line["genome"]: line["accuracy"] for line in lines}
         self._watch = Stopwatch(lines[-1]["cpu_s"] if lines else 0.0)
 
@@ -155,3 +156,15 @@ class Scores:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
             file.write(f"{line}\n")
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Of a file whose last line may have been cut off in the writing; such a line is taken out of the file."""
+    whole = 0
+    for line in file.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            with file.open("r+") as torn:
+                torn.truncate(whole)
+            return
+        whole += len(line.encode())
+        yield json.loads(line)

@@ -107,8 +107,8 @@ def _learn_sparsely(material: Material, module: nn.Module, pruner: Any, settings
     for epoch in range(start, epochs):
         module.train()
         _sparse_epoch(material, module, pruner, optimizer, seed_of(seed, epoch), material.train)
-        save_checkpoint(checkpoint, module, optimizer, epoch + 1, (seed, epochs))
         write_json(spent, {"cpu_s": watch.cpu_s})
+        save_checkpoint(checkpoint, module, optimizer, epoch + 1, (seed, epochs))
     write_file(weights, to_bytes(module.state_dict()))
     checkpoint.unlink(missing_ok=True)
     return _recorded(spent)

@@ -1,0 +1,97 @@
+"""What one learned generator is good for: a family of networks, other budgets, and how far small networks get.
+
+A run of its own, from a prototype trained for longer, by the protocol `family`.
+"""
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.classification.cells import Places, read_result
+from benchmarks.classification.environment import child_environment, environment
+from benchmarks.classification.material import make_prototype, open_material
+from benchmarks.classification.protocol import Protocol
+from benchmarks.classification.run_of_edgesynth import inheritance, make_run, run_folder
+from edgesynth.records import Genome, Network
+from edgesynth.requirements import parse_requirements
+from edgesynth.space.genome import distance
+from edgesynth.synthesis.generator import Generator
+from edgesynth.synthesis.generator_file import load_generator
+from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.progress import Progress
+from edgesynth.synthesis.run import generate
+from edgesynth.synthesis.storage import write_json
+
+__all__ = ["make_family"]
+
+SEED = 0
+TIMED = 5
+"""Times that `edgesynth generate --genomes` is called."""
+
+
+def make_family(protocol: Protocol, places: Places, say: Callable[[str], None]) -> None:
+    """Do what is missing, or go on with it, and write family.json."""
+    make_prototype(protocol, places, SEED, say)
+    material = open_material(protocol, places, SEED)
+    make_run(material, say)
+    settings, run, left = protocol.settings["family"], run_folder(material), inheritance(material)
+    generator = load_generator(run)
+    prototype = read_result(places.prototype_result(SEED)) or {}
+    networks = left.networks[protocol.budgets[0]]
+    document = {
+        "schema": "edgesynth.benchmark.family/1",
+        "protocol_digest": protocol.digest("family"),
+        "prototype": {key: prototype[key] for key in ("val_accuracy", "test_accuracy", "macs", "training_cpu_s")},
+        "learning_cpu_s": left.learning_cpu_s,
+        "networks": [_told(network) for network in networks],
+        "mean_distance": _mean_distance(generator, [network.genome for network in networks]),
+        "within_budget": {str(budget): _within(generator, budget, settings["seeds"]) for budget in settings["budgets"]},
+        "genomes_s": _seconds_for_genomes(run),
+        "spots": [_spot(run, spot, say) for spot in settings["spots"]],
+        "environment": environment(),
+    }
+    write_json(places.results / "family.json", document)
+    say(f"written to {places.results / 'family.json'}")
+
+
+def _told(network: Network) -> dict[str, Any]:
+    return network.model_dump(include={"name", "macs", "params", "val_metric", "test_metric", "epochs"})
+
+
+def _mean_distance(generator: Generator, genomes: Sequence[Genome]) -> float:
+    pairs = itertools.combinations(genomes, 2)
+    return statistics.mean(distance(a, b, generator.groups, generator.blocks) for a, b in pairs)
+
+
+def _within(generator: Generator, budget: int, seeds: int) -> float:
+    """The share of seeds whose network is within the budget, without learning again."""
+    asked = parse_requirements([f"macs<=prototype/{budget}"])
+    limit = float(generator.conditions.bounds([asked])[0, generator.conditions.columns.index("macs<=")])
+    return statistics.mean(generator.costs.of(g).macs <= limit for g in generator.generate(range(seeds), asked))
+
+
+def _seconds_for_genomes(run: Path) -> float:
+    """Of the whole command that asks the generator for eight genomes: the median of a few calls."""
+    command = [sys.executable, "-m", "edgesynth", "generate", str(run), "--count", "8", "--genomes", "--json"]
+    times = []
+    for _ in range(TIMED):
+        start = time.perf_counter()
+        done = subprocess.run(command, env=child_environment(), capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+        assert len(json.loads(done.stdout)["genomes"]) == 8
+    return round(statistics.median(times), 2)
+
+
+def _spot(run: Path, spot: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """The network under these bounds that is best on validation images."""
+    say(f"networks under {', '.join(spot['require'])}")
+    with Journal.open(run) as journal:
+        made = generate(journal, spot["count"], 1, spot["epochs"], parse_requirements(spot["require"]), Progress())
+    best = max(made, key=lambda network: network.val_metric)
+    return {"require": spot["require"], **_told(best)}
