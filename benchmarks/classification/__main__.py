@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.classification.cells import HERE, Cell, Places, cells_of
-from benchmarks.classification.protocol import CONTESTANTS, FAMILY, FULL, PROTOCOLS, SMOKE
+from benchmarks.classification.protocol import CONTESTANTS, FAMILY, FULL, PROTOCOLS, SMOKE, Protocol
 from benchmarks.classification.runner import run_missing
 
 
@@ -15,17 +15,10 @@ def main(arguments: list[str] | None = None) -> int:
     command: str = options.command
     if command == "run":
         return _run(options)
-    if command == "page":
-        from benchmarks.classification.page import write_page
-
+    if command in ("page", "latency"):
         protocol = SMOKE if options.smoke else FULL
-        write_page(protocol, _places(protocol.name, options.work))
-        return 0
-    if command == "latency":
-        from benchmarks.classification.latency import measure_all
-
-        protocol = SMOKE if options.smoke else FULL
-        measure_all(protocol, _places(protocol.name, options.work), _say)
+        do = _page if command == "page" else _latency
+        do(protocol, _places(protocol.name, options.work))
         return 0
     protocol = FAMILY if command == "family" else PROTOCOLS[options.protocol]
     places = _places(protocol.name, options.work)
@@ -55,8 +48,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     protocol = SMOKE if options.smoke else FULL
     cells = list(cells_of(protocol, options.only or (), options.budget or (), options.seed or ()))
-    broken = run_missing(protocol, _places(protocol.name, options.work), cells, options.jobs, _say)
+    places = _places(protocol.name, options.work)
+    broken = run_missing(protocol, places, cells, options.jobs, _say)
+    if not (options.only or options.budget or options.seed):
+        _latency(protocol, places)
+        _page(protocol, places)
     return 1 if broken else 0
+
+
+def _latency(protocol: Protocol, places: Places) -> None:
+    from benchmarks.classification.latency import measure_all
+
+    measure_all(protocol, places, _say)
+
+
+def _page(protocol: Protocol, places: Places) -> None:
+    from benchmarks.classification.page import write_page
+
+    write_page(protocol, places)
 
 
 def _places(protocol: str, work: Path) -> Places:
@@ -66,7 +75,7 @@ def _places(protocol: str, work: Path) -> Places:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classification", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the cells that have no result yet")
+    run = commands.add_parser("run", help="run the cells that have no result yet; all of them: then latencies and page")
     run.add_argument("--only", nargs="+", choices=list(CONTESTANTS), metavar="CONTESTANT")
     run.add_argument("--budget", nargs="+", type=int, choices=FULL.budgets)
     run.add_argument("--seed", nargs="+", type=int)

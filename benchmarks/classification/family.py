@@ -72,8 +72,8 @@ def _mean_distance(generator: Generator, genomes: Sequence[Genome]) -> float:
 def _within(generator: Generator, budget: int, seeds: int) -> float:
     """The share of seeds whose network is within the budget, without learning again."""
     asked = parse_requirements([f"macs<=prototype/{budget}"])
-    limit = float(generator.conditions.bounds([asked])[0, generator.conditions.columns.index("macs<=")])
-    return statistics.mean(generator.costs.of(g).macs <= limit for g in generator.generate(range(seeds), asked))
+    genomes = generator.generate(range(seeds), asked)
+    return statistics.mean(generator.conditions.fits(asked, generator.costs.of(genome)) for genome in genomes)
 
 
 def _seconds_for_genomes(run: Path) -> float:

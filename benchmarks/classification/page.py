@@ -159,13 +159,11 @@ def _how(protocol: Protocol) -> str:
             "## Repeat it",
             "",
             "```sh",
-            f"python -m benchmarks.classification run{smoke} --jobs 2   # what is missing; may be stopped at any time",
-            f"python -m benchmarks.classification latency{smoke}",
+            f"python -m benchmarks.classification run{smoke} --jobs 2   # what is missing, latencies and this page",
             *([] if smoke else ["python -m benchmarks.classification family"]),
-            f"python -m benchmarks.classification page{smoke}",
             "```",
             "",
-            "The peers get a virtual environment of their own in `work/`, made on first use. A cell that has a result "
+            "Both may be stopped at any time and go on with the same command. The peers get a virtual environment of their own in `work/`, made on first use. A cell that has a result "
             "of this protocol is not run again: delete its file to repeat it.",
         ]
     )

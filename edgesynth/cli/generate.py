@@ -32,7 +32,7 @@ def generate(
     The generator serves other budgets than the run's too: --require 'macs<=prototype/8'.
 
     The same command again finds its networks in the run. Exit code 0: as many as wanted meet everything. 1: fewer do.
-    4: it could not be told.
+    4: it could not be told. With --genomes, 1 if one of them is larger than was asked for.
     """
     from edgesynth.cli.progress import open_progress
     from edgesynth.report.page import read_results, write_report
@@ -43,6 +43,8 @@ def generate(
 
     asked = parse_requirements(require) if require else None
     if genomes:
+        if (epochs, workers, ray) != (None, None, None):
+            raise typer.BadParameter("--genomes trains nothing: leave --epochs, --workers and --ray out")
         return _genomes(run, range(seed, seed + count), asked, json_)
     with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
         networks = more(journal, count, seed, epochs, asked, progress, executor)
@@ -64,7 +66,9 @@ def _genomes(run: Path, seeds: range, asked: "Demand | None", json_: bool) -> in
 
     generator = load_generator(run)
     generator.conditions.check(asked or ())
-    made = [(seed, g, generator.costs.of(g)) for seed, g in zip(seeds, generator.generate(seeds, asked), strict=True)]
+    demand = generator.conditions.asked if asked is None else asked
+    made = [(seed, g, generator.costs.of(g)) for seed, g in zip(seeds, generator.generate(seeds, demand), strict=True)]
+    fitting = sum(generator.conditions.fits(demand, costs) for _, _, costs in made)
     if json_:
         genomes = [
             {"seed": seed, "digest": digest(g), "genome": g.model_dump(mode="json"), **vars(costs)}
@@ -73,7 +77,9 @@ def _genomes(run: Path, seeds: range, asked: "Demand | None", json_: bool) -> in
         _print({"schema": "edgesynth.genomes/1", "genomes": genomes})
     else:
         print_genomes(made)
-    return 0
+    if fitting < len(made):
+        typer.echo(f"edgesynth: only {fitting} of {len(made)} are as small as was asked for", err=True)
+    return 0 if fitting == len(made) else 1
 
 
 def _print(document: dict[str, object]) -> None:

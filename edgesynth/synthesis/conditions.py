@@ -8,6 +8,7 @@ from torch import Tensor
 
 from edgesynth.errors import RunError
 from edgesynth.requirements import METRICS, SIZES, Requirement
+from edgesynth.space.cost import Costs
 from edgesynth.synthesis.training import seed_of
 
 __all__ = ["Conditions", "Demand", "column_of"]
@@ -69,6 +70,11 @@ class Conditions:
                 tightest = min if requirement.operator == "<=" else max
                 row[at] = bound if math.isnan(known) else tightest(known, bound)
         return bounds
+
+    def fits(self, demand: Demand, costs: Costs) -> bool:
+        """Whether a network of these sizes meets everything in the demand that speaks of sizes."""
+        sizes = {key: float(value) for key, value in vars(costs).items()}
+        return all(r.met(sizes[r.key], self._prototype.get(r.key)) is True for r in demand if r.key in sizes)
 
     def encode(self, bounds: Tensor) -> Tensor:
         """(N, 2K) for (N, K): each bound relative to the prototype, and whether it is there at all."""

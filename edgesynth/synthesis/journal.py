@@ -18,7 +18,7 @@ from edgesynth.errors import RunError, StorageError
 __all__ = ["FILE", "VERSION", "Journal"]
 
 FILE = "journal.sqlite"
-VERSION = 1
+VERSION = 2
 """Version of the journal's meaning. A run directory of another version is refused, never guessed at."""
 
 APPLICATION = 0x65647379  # "edsy": tells our files from other people's SQLite files

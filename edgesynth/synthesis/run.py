@@ -286,7 +286,7 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     learner.objective.transfer = _transfer(bench, before)
     selection = Selection(learner, bench.score, first_seed, count, [network.genome for network in before])
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
-    fresh = (c for c in selection if not _finished_otherwise(journal, c, epochs))
+    fresh = (c for c in selection if not _finished_otherwise(workshop, c, epochs))
     failed = 0
     while (wanted := count - sum(network.satisfied for network in done)) > 0:
         # In rounds, in which nothing depends on what comes out first: any executor goes through the same candidates.
@@ -310,10 +310,12 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     return done
 
 
-def _finished_otherwise(journal: Journal, candidate: Candidate, epochs: int) -> bool:
-    """Whether the run has this network already, trained for another number of epochs."""
-    recorded = journal.get("network", candidate.score.digest)
-    return recorded is not None and recorded["epochs"] != epochs
+def _finished_otherwise(workshop: Workshop, candidate: Candidate, epochs: int) -> bool:
+    """Whether the run has this network already, trained for another number of epochs or judged by other requirements,
+    as in a batch that came in between when this one was interrupted."""
+    recorded = workshop.journal.get("network", candidate.score.digest)
+    texts = {requirement.text for requirement in workshop.requirements}
+    return recorded is not None and (recorded["epochs"] != epochs or recorded["requirements"].keys() != texts)
 
 
 def _networks(journal: Journal) -> list[Network]:

@@ -81,11 +81,7 @@ class Selection:
     def _fits(self, genome: Genome) -> bool:
         """Whether the genome meets the requirements that can be computed."""
         objective = self.learner.objective
-        costs = objective.costs.of(genome)
-        values = {"macs": float(costs.macs), "params": float(costs.params)}
-        return all(
-            r.met(values[r.key], objective.prototype.get(r.key)) is True for r in objective.demand if r.key in values
-        )
+        return objective.conditions.fits(objective.demand, objective.costs.of(genome))
 
     def _promise(self, drawn: Sequence[tuple[int, Genome]]) -> list[tuple[float, int, Genome]]:
         """(order, seed, genome): lowest first; no violation expected comes first, then the greatest U."""

@@ -19,6 +19,7 @@ from edgesynth.space.cost import CostModel, Costs, count
 from edgesynth.space.genome import allowed_widths, canonical
 from edgesynth.space.trace import Space, trace
 from edgesynth.space.trial import trial_surgery
+from edgesynth.synthesis.compute import device, precision
 from edgesynth.synthesis.executors import Executor, InProcess
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
@@ -134,13 +135,19 @@ def open_workshop(
 
 def _keep_threads(executor: Executor, journal: Journal, progress: Progress) -> None:
     """Candidates are computed with the number of threads that the run began with, whatever the executor: another
-    number rounds otherwise."""
+    number rounds otherwise. So does another precision, which is the processor's."""
     recorded = journal.get("run", "threads")
     if recorded is None:
         journal.put("run", "threads", executor.threads)
     elif recorded != executor.threads:
         progress.note(f"each candidate is computed with {recorded} threads, as when the run began")
         executor.threads = recorded
+    here = str(precision(device()))
+    began = journal.get("run", "precision")
+    if began is None:
+        journal.put("run", "precision", here)
+    elif began != here:
+        progress.note(f"the run began on a processor that trains in {began}, this one trains in {here}: results differ")
 
 
 def _split_off_scoring(data: DataSet) -> tuple[Split, Split]:

@@ -115,3 +115,31 @@ def test_what_cannot_be_asked_is_one_line_and_leaves_the_run_as_it_was(texts, wo
     assert "Traceback" not in err
     assert all(word in line for word in words), line
     assert (asked[0] / "results.json").read_bytes() == before
+
+
+def genomes_of(folder, capsys, *options):
+    """The exit code of --genomes, its document, and what it says beside it."""
+    code = run(["generate", str(folder), "--genomes", "--json", "--count", "16", *options])
+    out, err = capsys.readouterr()
+    return code, json.loads(out)["genomes"], err
+
+
+def test_genomes_are_told_with_their_sizes_and_are_as_small_as_was_asked(asked, capsys):
+    code, made, err = genomes_of(asked[0], capsys, "--require", "macs<=prototype/8")
+    assert (code, err) == (0, "")
+    assert [genome["seed"] for genome in made] == list(range(1000, 1016))
+    assert all(genome["macs"] <= asked[1].prototype.macs / 8 for genome in made)
+    assert len({genome["digest"] for genome in made}) > 1
+
+
+def test_genomes_that_no_budget_lets_be_small_enough_are_a_no(asked, capsys):
+    code, made, err = genomes_of(asked[0], capsys, "--require", "macs<=10")
+    assert code == 1
+    assert all(genome["macs"] > 10 for genome in made)
+    assert "only 0 of 16 are as small as was asked for" in err
+
+
+@pytest.mark.parametrize("option", [["--epochs", "3"], ["--workers", "2"], ["--ray", "auto"]])
+def test_genomes_alone_have_no_use_for_what_trains(asked, option, capsys):
+    assert run(["generate", str(asked[0]), "--genomes", *option]) == 2
+    assert "trains nothing" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import torch
 
 import edgesynth
 from edgesynth.errors import MissingExtraError, ToolError
+from edgesynth.synthesis.compute import device, precision
 from edgesynth.synthesis.executors.base import RETRIES, Executor, Failure, Item, Outcome, attempt, named
 
 __all__ = ["RayExecutor"]
@@ -148,7 +149,9 @@ def _fetch(reference: Any, versions: dict[str, str]) -> Callable[[Any], Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {"edgesynth": edgesynth.__version__, "torch": torch.__version__}
+    """What results depend on, beside the item: on another processor networks may be trained in another precision."""
+    training = str(precision(device()))
+    return {"edgesynth": edgesynth.__version__, "torch": torch.__version__, "training": training}
 
 
 def _first_line(error: BaseException) -> str:
