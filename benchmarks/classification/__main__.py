@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.classification.family import make_family
 
         make_family(protocol, places, _say)
+        _page(FULL, _places(FULL.name, options.work))
     elif command == "synth":
         from benchmarks.classification.material import open_material
         from benchmarks.classification.run_of_edgesynth import make_run

@@ -44,6 +44,8 @@ class Row:
     finish_cpu_s: Band | None
     latency_ratio: Band | None
     tx2_mj: Band | None
+    computed: dict[int, str]
+    """By seed, the precision of training and the processor."""
     missing: tuple[int, ...]
     failures: dict[int, str]
 
@@ -139,6 +141,12 @@ def _row(
         finish_cpu_s=band("finish_cpu_s"),
         latency_ratio=measured("ratio"),
         tx2_mj=measured("tx2_mj"),
+        computed={seed: _computed(result["environment"]) for seed, result in done.items()},
         missing=tuple(seed for seed in protocol.seeds if seed not in results),
         failures={seed: result["reason"] for seed, result in results.items() if result.get("status") == "failed"},
     )
+
+
+def _computed(environment: dict[str, Any]) -> str:
+    # The first results are from before there was a choice.
+    return f"in {environment.get('precision', 'float32')} on {environment['cpu']}"

@@ -1,5 +1,6 @@
 """The page: README.md and accuracy.svg, from result files alone."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.classification.cells import HERE, Places, cells_of, read_result
@@ -79,7 +80,23 @@ def _section(prototype: Row, table: Table, protocol: Protocol) -> str:
         for row in (prototype, *table.rows)
         if row.missing
     ]
+    notes += _computed_otherwise([prototype, *table.rows])
     return "\n\n".join([*lines, "\n".join(notes)] if notes else lines)
+
+
+def _computed_otherwise(rows: Sequence[Row]) -> list[str]:
+    """What was not computed as most of the table was: accuracies differ a little for that, CPU-seconds a lot."""
+    ways = Counter(way for row in rows for way in row.computed.values())
+    if len(ways) < 2:
+        return []
+    usual, _ = ways.most_common(1)[0]
+    notes = [f"- Computed {usual} where nothing else is said."]
+    for row in rows:
+        for way in ways:
+            seeds = [seed for seed, its in row.computed.items() if its == way != usual]
+            if seeds:
+                notes.append(f"- **{row.contestant}**: {way} for seed {_list(seeds)}.")
+    return notes
 
 
 def _table(rows: Sequence[Row], protocol: Protocol) -> str:
@@ -163,8 +180,9 @@ def _how(protocol: Protocol) -> str:
             *([] if smoke else ["python -m benchmarks.classification family"]),
             "```",
             "",
-            "Both may be stopped at any time and go on with the same command. The peers get a virtual environment of their own in `work/`, made on first use. A cell that has a result "
-            "of this protocol is not run again: delete its file to repeat it.",
+            "Both may be stopped at any time and go on with the same command. The peers get a virtual environment of "
+            "their own in `work/`, made on first use. A cell that has a result of this protocol is not run again: delete "
+            "its file to repeat it.",
         ]
     )
 

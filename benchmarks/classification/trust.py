@@ -48,7 +48,7 @@ def _finished(protocol: Protocol, places: Places, budget: int) -> Iterator[dict[
         cell = Cell("edgesynth", budget, seed)
         result = read_result(places.result(cell)) if is_done(places, protocol, cell) else None
         if result is not None and result["status"] == "finished":
-            yield from result["details"]["finished"][str(budget)]
+            yield from result["details"]["finished"].get(str(budget), ())
 
 
 def _correlation(networks: Sequence[dict[str, Any]], rung: str) -> str:

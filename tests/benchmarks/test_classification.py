@@ -71,6 +71,7 @@ def put_cell(places, contestant, seed, accuracy, budget=10, **more):
         "search_cpu_s": 77.0,
         "finish_cpu_s": 180.0,
         "widths": {contestant: seed},
+        "details": {"finished": {}},
     }
     put(places, Cell(contestant, budget, seed).name, **{**finished, **more})
 
@@ -263,6 +264,7 @@ def test_the_page_shows_failures_gaps_and_losses_as_they_are(tmp_path):
     failed = {"status": "failed", "reason": "no network\nof at most 1 | MACs", "macs_limit": 3_100_000}
     put(where, "evolution-macs10-seed0", protocol_digest=FULL.digest("evolution"), **failed)
     put_cell(where, "random", 0, 0.99, protocol_digest="of another protocol")
+    put_cell(where, "uniform-scratch", 0, 0.91, environment={**ENVIRONMENT, "precision": "bfloat16"})
     text = page(FULL, where)
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     assert "93.12 %" in text and "[1 of 3 seeds]" in text
@@ -271,6 +273,8 @@ def test_the_page_shows_failures_gaps_and_losses_as_they_are(tmp_path):
     assert "- **evolution**, seed 0: failed. no network of at most 1 \\| MACs" in text
     assert "| random | not run yet |" in text and "99.00" not in text
     assert "not run yet for seed 1, 2" in text and "Zuse Z3" in text
+    assert "- Computed in float32 on Zuse Z3 where nothing else is said." in text
+    assert "- **uniform-scratch**: in bfloat16 on Zuse Z3 for seed 0." in text
     assert len({line.count(" | ") for line in lines.values()}) == 1
     write_page(FULL, where)
     assert (where.results / "README.md").read_text() == text
