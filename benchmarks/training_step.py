@@ -1,6 +1,6 @@
-"""What memory layout and waiting policy do to a training step: ratios within one run.
+"""What precision, memory layout and waiting policy do to a training step: ratios within one run.
 
-    python benchmarks/training_step.py            prints one JSON document; takes about two minutes on two cores
+    python benchmarks/training_step.py            prints one JSON document; takes about three minutes on two cores
 
 Each configuration runs in a process of its own, in turn, several rounds; the figure is the median of a round's steps,
 the ratio is taken round by round. "busy" runs beside one process that does nothing but count.
@@ -19,7 +19,7 @@ BATCH = 128
 PROTOTYPES = ("resnet8", "resnet20")
 
 
-def step_ms(prototype: str, layout: str) -> float:
+def step_ms(prototype: str, layout: str, precision: str) -> float:
     """Median milliseconds of a step: forward, backward and SGD on 128 images of 1x28x28."""
     import torch
 
@@ -34,18 +34,20 @@ def step_ms(prototype: str, layout: str) -> float:
     for _ in range(STEPS):
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            answers = network(images)
+        torch.nn.functional.cross_entropy(answers.float(), targets).backward()
         optimizer.step()
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[2:])
 
 
-def measured(prototype: str, layout: str, policy: str, busy: bool) -> float:
+def measured(prototype: str, layout: str, policy: str, precision: str, busy: bool) -> float:
     """`step_ms` in a fresh process, with the policy in its environment."""
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
         done = subprocess.run(
-            [sys.executable, __file__, prototype, layout],
+            [sys.executable, __file__, prototype, layout, precision],
             env={**os.environ, "OMP_WAIT_POLICY": policy},
             capture_output=True,
             text=True,
@@ -70,17 +72,29 @@ def compare(prototype: str, ours: dict[str, str], theirs: dict[str, str], busy: 
     }
 
 
+def ours_precision() -> str:
+    """What edgesynth trains in on this machine."""
+    from edgesynth.synthesis.compute import device, precision
+
+    return str(precision(device())).removeprefix("torch.")
+
+
+def other_than(precision: str) -> str:
+    return "float32" if precision == "bfloat16" else "bfloat16"
+
+
 def main() -> None:
-    ours = {"layout": "channels_last", "policy": "PASSIVE"}
+    ours = {"layout": "channels_last", "policy": "PASSIVE", "precision": ours_precision()}
     rows = []
     for prototype in PROTOTYPES:
         rows.append(compare(prototype, ours, {**ours, "layout": "contiguous"}, busy=False))
+        rows.append(compare(prototype, ours, {**ours, "precision": other_than(ours["precision"])}, busy=False))
         rows += [compare(prototype, ours, {**ours, "policy": "ACTIVE"}, busy=busy) for busy in (False, True)]
     sys.stdout.write(json.dumps({"cpus": os.cpu_count(), "rounds": ROUNDS, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        sys.stdout.write(f"{step_ms(sys.argv[1], sys.argv[2])}\n")
+    if len(sys.argv) == 4:
+        sys.stdout.write(f"{step_ms(*sys.argv[1:])}\n")
     else:
         main()

@@ -181,8 +181,8 @@ def _how(protocol: Protocol) -> str:
             "```",
             "",
             "Both may be stopped at any time and go on with the same command. The peers get a virtual environment of "
-            "their own in `work/`, made on first use. A cell that has a result of this protocol is not run again: delete "
-            "its file to repeat it.",
+            "their own in `work/`, made on first use. A cell that has a result of this protocol is not run again: "
+            "delete its file to repeat it.",
         ]
     )
 
