@@ -18,7 +18,7 @@ from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
-from edgesynth.synthesis.loop import Learner, spread_genomes
+from edgesynth.synthesis.loop import Learner, roomy, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
@@ -167,7 +167,7 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
     shared = train_shared(
         workshop.space,
         prototype.ranking,
-        _pool(workshop, prototype, untrained),
+        _pool(workshop, untrained),
         workshop.task,
         workshop.train,
         prototype.teacher,
@@ -181,23 +181,12 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
     return shared
 
 
-def _pool(workshop: Workshop, prototype: Prototype, untrained: Generator) -> list[Genome]:
+def _pool(workshop: Workshop, untrained: Generator) -> list[Genome]:
     """Genomes over the sizes that the requirements leave open: training larger ones would be time lost."""
     genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL)
-    roomy = [g for g in genomes if _fits(workshop, prototype, g, slack=1.5)]
-    by_size = sorted(roomy or genomes, key=lambda g: workshop.costs.of(g).macs, reverse=True)
+    by_size = sorted(roomy(untrained, genomes), key=lambda g: workshop.costs.of(g).macs, reverse=True)
     last = len(by_size) - 1
     return [by_size[round(i * last / (POOL - 1))] for i in range(POOL)] if last >= POOL else by_size
-
-
-def _fits(workshop: Workshop, prototype: Prototype, genome: Genome, slack: float) -> bool:
-    costs = workshop.costs.of(genome)
-    values = {"macs": costs.macs / slack, "params": costs.params / slack}
-    return all(
-        r.met(values[r.key], prototype.values.get(r.key)) is True
-        for r in workshop.requirements
-        if r.key in values and r.operator == "<="
-    )
 
 
 def _learn(bench: _Bench) -> list[Cycle]:
