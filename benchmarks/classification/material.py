@@ -89,37 +89,39 @@ def open_material(protocol: Protocol, places: Places, seed: int) -> Material:
 
 
 def make_prototype(protocol: Protocol, places: Places, seed: int, say: Callable[[str], None]) -> None:
-    """Train the prototype of a seed unless its weights are there, and describe it unless that is done."""
-    recorded = _read(places.prototype_result(seed))
-    if recorded is not None and recorded["protocol_digest"] == protocol.digest() and _answers(places, seed).is_file():
-        return
+    """Train the prototype of a seed, describe it, and work out its answers, each unless that is done."""
     if not prototype_weights(places, seed).is_file() and not _published(protocol, places, seed):
         _train(protocol, places, seed, say)
+    recorded = _read(places.prototype_result(seed))
+    described = recorded is not None and recorded["protocol_digest"] == protocol.digest()
+    if described and _answers(places, seed).is_file():
+        return
     material = open_material(protocol, places, seed)
-    watch = Stopwatch()
+    if not described:
+        write_json(places.prototype_result(seed), _description(material))
     teacher = Teacher.of(material.prototype, material.task, material.train, material.data.mirror)
     write_file(_answers(places, seed), to_bytes(teacher.tensors()))
-    answers_cpu_s = watch.cpu_s
-    trained = json.loads(prototype_weights(places, seed).with_suffix(".json").read_text())
+
+
+def _description(material: Material) -> dict[str, Any]:
+    """What is published of a prototype; here the test images are read, once."""
+    protocol, weights = material.protocol, prototype_weights(material.places, material.seed)
+    trained = json.loads(weights.with_suffix(".json").read_text())
     if trained["epochs"] != protocol.prototype_epochs:
-        raise ValueError(f"{prototype_weights(places, seed)} was trained for {trained['epochs']} epochs: remove it")
-    write_json(
-        places.prototype_result(seed),
-        {
-            "schema": "edgesynth.benchmark.prototype/1",
-            "protocol": protocol.name,
-            "protocol_digest": protocol.digest(),
-            "seed": seed,
-            "val_accuracy": material.accuracy(material.prototype, material.data.val),
-            "test_accuracy": material.accuracy(material.prototype, material.data.test),
-            "macs": material.costs.macs,
-            "params": material.costs.params,
-            "training_cpu_s": trained["cpu_s"],
-            "answers_cpu_s": answers_cpu_s,
-            "data_digests": material.data.digests,
-            "environment": environment(),
-        },
-    )
+        raise ValueError(f"{weights} was trained for {trained['epochs']} epochs: remove it")
+    return {
+        "schema": "edgesynth.benchmark.prototype/1",
+        "protocol": protocol.name,
+        "protocol_digest": protocol.digest(),
+        "seed": material.seed,
+        "val_accuracy": material.accuracy(material.prototype, material.data.val),
+        "test_accuracy": material.accuracy(material.prototype, material.data.test),
+        "macs": material.costs.macs,
+        "params": material.costs.params,
+        "training_cpu_s": trained["cpu_s"],
+        "data_digests": material.data.digests,
+        "environment": trained["environment"],
+    }
 
 
 def _published(protocol: Protocol, places: Places, seed: int) -> bool:
@@ -158,7 +160,7 @@ def _train(protocol: Protocol, places: Places, seed: int, say: Callable[[str], N
     )
     val = Classification().evaluate(outputs(module, data.val.images), data.val.targets)
     spent = {"seed": seed, "epochs": protocol.prototype_epochs, "val": val, "cpu_s": watch.cpu_s}
-    write_json(weights.with_suffix(".json"), spent)
+    write_json(weights.with_suffix(".json"), {**spent, "environment": environment()})
     save_weights(weights, module)
     checkpoint.unlink(missing_ok=True)
     progress.unlink(missing_ok=True)
