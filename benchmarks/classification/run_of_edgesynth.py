@@ -19,12 +19,18 @@ from edgesynth.synthesis.journal import FILE, Journal
 from edgesynth.synthesis.progress import Progress, Work
 from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.run import generate, own_networks, synthesize
-from edgesynth.synthesis.storage import write_json
+from edgesynth.synthesis.storage import write_file, write_json
 
 __all__ = ["Inheritance", "Spent", "inheritance", "make_run", "run_folder"]
 
 GENERATE_FROM = 1000
 """First seed given to the generator for a further budget, as by the command line's default."""
+
+
+PUBLISHED = Path(__file__).parent / "runs"
+"""The runs that the results in the repository come from, a folder a protocol: what others inherit from them."""
+INHERITED = ("shared.safetensors", "results.json", "inheritance.json")
+"""In this order: the last says that all are there."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ def make_run(material: Material, say: Callable[[str], None]) -> None:
     """Do, or go on with, everything that edgesynth does for this seed; nothing if that is done."""
     run = run_folder(material)
     done = run / "inheritance.json"
+    if not done.is_file():
+        _take_published(material.protocol, run)
     if done.is_file():
         return
     protocol, settings = material.protocol, material.protocol.settings["edgesynth"]["run"]
@@ -140,6 +148,14 @@ def inheritance(material: Material) -> Inheritance:
     by_name = {network["name"]: Network.model_validate(network) for network in results["networks"]}
     networks = {int(budget): [by_name[name] for name in names] for budget, names in left["networks"].items()}
     return Inheritance(run, networks, left["ranking"], left["evaluations"], left["spent"])
+
+
+def _take_published(protocol: Protocol, run: Path) -> None:
+    """Bring the run that the results in the repository come from, if there is one of this protocol and seed."""
+    source = PUBLISHED / protocol.name / run.name
+    run.mkdir(parents=True, exist_ok=True)
+    for name in INHERITED if source.is_dir() else ():
+        write_file(run / name, (source / name).read_bytes())
 
 
 def _journal(material: Material, run: Path) -> Journal:

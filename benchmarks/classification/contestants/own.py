@@ -8,7 +8,6 @@ from benchmarks.classification.run_of_edgesynth import Inheritance, inheritance
 from edgesynth.records import Network
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
-from edgesynth.synthesis.storage import load_weights
 
 __all__ = ["edgesynth", "edgesynth_first"]
 
@@ -46,9 +45,9 @@ def _told(network: Network) -> dict[str, Any]:
 
 
 def _compressed(left: Inheritance, material: Material, network: Network, finishing_cpu_s: float) -> Compressed:
+    # Its accuracies are known, so its weights are not needed.
     space = trace(material.prototype, material.example)
     module = materialise(space, network.genome, identity_ranking(space.groups))
-    module.load_state_dict(load_weights(left.run / "networks" / network.name / "weights.safetensors"))
     return Compressed(
         module,
         left.search_cpu_s,
