@@ -24,9 +24,13 @@ def step_ms(prototype: str, layout: str, precision: str) -> float:
     import torch
 
     from edgesynth.prototypes import PROTOTYPES as BUILTIN
+    from edgesynth.synthesis.compute import layout_of
 
-    memory_format = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
-    network = BUILTIN[prototype](1, 10).train().to(memory_format=memory_format)  # type: ignore[call-overload]
+    network = BUILTIN[prototype](1, 10).train()
+    chosen = layout_of(network, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    formats = {"chosen": chosen, "contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    memory_format = formats[layout]
+    network.to(memory_format=memory_format)  # type: ignore[call-overload]
     images = torch.randn(BATCH, 1, 28, 28).contiguous(memory_format=memory_format)
     targets = torch.randint(10, (BATCH,))
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, nesterov=True)
@@ -84,11 +88,12 @@ def other_than(precision: str) -> str:
 
 
 def main() -> None:
-    ours = {"layout": "channels_last", "policy": "PASSIVE", "precision": ours_precision()}
+    ours = {"layout": "chosen", "policy": "PASSIVE", "precision": ours_precision()}
     rows = []
     for prototype in PROTOTYPES:
-        rows.append(compare(prototype, ours, {**ours, "layout": "contiguous"}, busy=False))
         rows.append(compare(prototype, ours, {**ours, "precision": other_than(ours["precision"])}, busy=False))
+        in_float32 = {**ours, "precision": "float32"}
+        rows.append(compare(prototype, in_float32, {**in_float32, "layout": "contiguous"}, busy=False))
         rows += [compare(prototype, ours, {**ours, "policy": "ACTIVE"}, busy=busy) for busy in (False, True)]
     sys.stdout.write(json.dumps({"cpus": os.cpu_count(), "rounds": ROUNDS, "rows": rows}, indent=2) + "\n")
 

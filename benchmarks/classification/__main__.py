@@ -17,8 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     if command in ("page", "latency"):
         protocol = SMOKE if options.smoke else FULL
-        do = _page if command == "page" else _latency
-        do(protocol, _places(protocol.name, options.work))
+        write = _page if command == "page" else _latency
+        write(protocol, _places(protocol.name, options.work))
         return 0
     protocol = FAMILY if command == "family" else PROTOCOLS[options.protocol]
     places = _places(protocol.name, options.work)
@@ -52,7 +52,10 @@ def _run(options: argparse.Namespace) -> int:
     places = _places(protocol.name, options.work)
     broken = run_missing(protocol, places, cells, options.jobs, _say)
     if not (options.only or options.budget or options.seed):
-        _latency(protocol, places)
+        from benchmarks.classification.latency import lacks
+
+        if lacks(protocol, places):
+            _latency(protocol, places)
         _page(protocol, places)
     return 1 if broken else 0
 

@@ -1,8 +1,6 @@
 """The architecture of a finished network, out of its result file: what latency and energy depend on, weights apart."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,13 +14,7 @@ from edgesynth.space.cost import Costs, count
 from edgesynth.space.surgery import identity_ranking, materialise
 from edgesynth.space.trace import trace
 
-__all__ = ["architecture_digest", "rebuild"]
-
-
-def architecture_digest(result: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits over what a network is rebuilt from."""
-    text = json.dumps([result.get("genome"), result.get("widths")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+__all__ = ["rebuild"]
 
 
 def rebuild(prototype: str, input_shape: tuple[int, int, int], classes: int, result: Mapping[str, Any]) -> nn.Module:

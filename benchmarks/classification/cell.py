@@ -1,6 +1,7 @@
 """One cell, from compression to its result file. What is done is kept, so that a stopped cell goes on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,9 @@ def run_cell(protocol: Protocol, places: Places, cell: Cell, say: Say) -> None:
         return
     result |= {"status": "finished", "reason": None}
     result |= _finish(material, cell, compressed, say)
-    write_json(places.result(cell), {**result, "environment": environment()})
+    write_json(places.result(cell), {**result, "environment": compressed.environment or environment()})
+    # Whoever deletes the result wants it done again.
+    shutil.rmtree(places.folder(cell))
     say(f"{cell.name}: {result['test_accuracy']:.2%} of the test images at {result['macs']:,} MACs")
 
 
@@ -74,6 +77,7 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
             "genome": None if made.genome is None else made.genome.model_dump(),
             "finished": None if made.finished is None else made.finished.model_dump(mode="json"),
             "finished_cpu_s": made.finished_cpu_s,
+            "environment": made.environment and dict(made.environment),
             "details": dict(made.details),
         }
         for stale in folder.glob("finishing*"):
@@ -96,6 +100,7 @@ def _compress(material: Material, cell: Cell, say: Say) -> Compressed:
         genome=genome,
         finished=None if recorded["finished"] is None else Network.model_validate(recorded["finished"]),
         finished_cpu_s=recorded["finished_cpu_s"],
+        environment=recorded["environment"],
         details=recorded["details"],
     )
 
@@ -132,8 +137,11 @@ def _train(material: Material, cell: Cell, compressed: Compressed, say: Say) -> 
     gone_on = checkpoint.is_file() and progress.is_file()
     watch = Stopwatch(json.loads(progress.read_text())["cpu_s"] if gone_on else 0.0)
 
-    def on_epoch(done: int, loss: float) -> None:
+    def look(done: int, trained: nn.Module) -> None:
+        # Before the checkpoint: a training that goes on from there does not come this way again.
         write_json(progress, {"cpu_s": watch.cpu_s})
+
+    def on_epoch(done: int, loss: float) -> None:
         say(f"{cell.name}: epoch {done}/{protocol.finish_epochs}, loss {loss:.3f}, {watch.cpu_s:.0f} s")
 
     recalibrate(module, material.train.images[:RECALIBRATION])
@@ -146,6 +154,7 @@ def _train(material: Material, cell: Cell, compressed: Compressed, say: Say) -> 
         mirror=material.data.mirror,
         teacher=material.teacher() if compressed.taught else None,
         checkpoint=checkpoint,
+        look=look,
         on_epoch=on_epoch,
     )
     return watch.cpu_s

@@ -1,14 +1,15 @@
 """Cells of the comparison: which there are, where their files lie, which are missing."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.classification.protocol import CONTESTANTS, Protocol
 
-__all__ = ["HERE", "Cell", "Places", "cells_of", "is_done", "read_result"]
+__all__ = ["HERE", "Cell", "Places", "architecture_digest", "cells_of", "is_done", "read_result"]
 
 HERE = Path(__file__).parent
 
@@ -37,10 +38,11 @@ class Places:
     def of(cls, protocol: Protocol, work: Path | None = None) -> "Places":
         """The full protocol's and the family's lie beside this file; others are no results, and lie in `work`."""
         root = HERE / "work" if work is None else work
+        results = HERE / "results" if work is None else work / "results"
         if protocol.name == "full":
-            return cls(HERE / "results" if work is None else work / "results", root)
-        if protocol.name == "family" and work is None:
-            return cls(HERE / "results" / "family", root / "family")
+            return cls(results, root)
+        if protocol.name == "family":
+            return cls(results / "family", root / "family")
         return cls(root / protocol.name / "results", root / protocol.name)
 
     def result(self, cell: Cell) -> Path:
@@ -83,3 +85,9 @@ def is_done(places: Places, protocol: Protocol, cell: Cell) -> bool:
     """Whether the cell has a result, good or bad, of this very protocol."""
     result = read_result(places.result(cell))
     return result is not None and result["protocol_digest"] == protocol.digest(cell.contestant)
+
+
+def architecture_digest(result: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits over what a network is rebuilt from."""
+    text = json.dumps([result.get("genome"), result.get("widths")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.classification.cells import HERE
-from edgesynth.synthesis.compute import device, precision
 
 __all__ = ["child_environment", "environment", "file_digest", "peers_python"]
 
@@ -34,6 +33,8 @@ PEERS_WANT = (
 
 def environment() -> dict[str, Any]:
     """What a reader needs to judge, and to repeat, a figure; `precision` is that of training."""
+    from edgesynth.synthesis.compute import device, precision
+
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),

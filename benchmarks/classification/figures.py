@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.classification.architecture import architecture_digest
-from benchmarks.classification.cells import Cell, Places, read_result
+from benchmarks.classification.cells import Cell, Places, architecture_digest, read_result
 from benchmarks.classification.protocol import CONTESTANTS, Protocol
 
 __all__ = ["Band", "Row", "Table", "tables"]

@@ -15,15 +15,15 @@ import onnxruntime
 import torch
 from edgesynth_exporters.export import export_onnx
 
-from benchmarks.classification.architecture import architecture_digest, rebuild
-from benchmarks.classification.cells import Places, cells_of, read_result
+from benchmarks.classification.architecture import rebuild
+from benchmarks.classification.cells import Places, architecture_digest, cells_of, read_result
 from benchmarks.classification.environment import environment
 from benchmarks.classification.protocol import Protocol
 from edgesynth.data import find_source
 from edgesynth.energy.estimate import estimate
 from edgesynth.synthesis.storage import write_json
 
-__all__ = ["measure_all"]
+__all__ = ["lacks", "measure_all"]
 
 OPSET = 13
 """The newest that the target of the estimates takes."""
@@ -35,11 +35,8 @@ CALLS = 10
 
 def measure_all(protocol: Protocol, places: Places, say: Callable[[str], None]) -> None:
     """Write latency.json about every network that has a result, each rebuilt from it with random weights."""
-    prototypes = {f"prototype-seed{seed}": places.prototype_result(seed) for seed in protocol.seeds}
-    networks = {cell.name: places.result(cell) for cell in cells_of(protocol)}
-    results = {name: read_result(path) for name, path in {**prototypes, **networks}.items()}
-    found = {name: result for name, result in results.items() if result is not None and "macs" in result}
-    reference = next((name for name in prototypes if name in found), None)
+    found = finished(protocol, places)
+    reference = next((name for name in found if name.startswith("prototype")), None)
     if reference is None:
         say("no prototype to compare with: run some cells first")
         return
@@ -68,6 +65,27 @@ def measure_all(protocol: Protocol, places: Places, say: Callable[[str], None]) 
     }
     write_json(places.results / "latency.json", document)
     say(f"written to {places.results / 'latency.json'}")
+
+
+def finished(protocol: Protocol, places: Places) -> dict[str, dict[str, Any]]:
+    """All results of this protocol that a network can be rebuilt from, by name, the prototypes' first."""
+    paths: dict[str, tuple[Path, str | None]] = {
+        f"prototype-seed{seed}": (places.prototype_result(seed), None) for seed in protocol.seeds
+    }
+    paths |= {cell.name: (places.result(cell), cell.contestant) for cell in cells_of(protocol)}
+    found = {name: (read_result(path), protocol.digest(contestant)) for name, (path, contestant) in paths.items()}
+    return {
+        name: result
+        for name, (result, digest) in found.items()
+        if result is not None and "macs" in result and result["protocol_digest"] == digest
+    }
+
+
+def lacks(protocol: Protocol, places: Places) -> bool:
+    """Whether there is a finished network whose latency was not taken."""
+    document = read_result(places.results / "latency.json") or {"networks": {}}
+    told = {name: network["architecture"] for name, network in document["networks"].items()}
+    return any(told.get(name) != architecture_digest(result) for name, result in finished(protocol, places).items())
 
 
 def _export(protocol: Protocol, places: Places, results: Mapping[str, Mapping[str, Any]]) -> None:

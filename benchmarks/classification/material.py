@@ -144,8 +144,11 @@ def _train(protocol: Protocol, places: Places, seed: int, say: Callable[[str], N
     before = _read(progress) if checkpoint.is_file() else None
     watch = Stopwatch(0.0 if before is None else before["cpu_s"])
 
-    def on_epoch(done: int, loss: float) -> None:
+    def look(done: int, trained: nn.Module) -> None:
+        # Before the checkpoint: a training that goes on from there does not come this way again.
         write_json(progress, {"cpu_s": watch.cpu_s})
+
+    def on_epoch(done: int, loss: float) -> None:
         say(f"prototype seed {seed}: epoch {done}/{protocol.prototype_epochs}, loss {loss:.3f}, {watch.cpu_s:.0f} s")
 
     train(
@@ -156,6 +159,7 @@ def _train(protocol: Protocol, places: Places, seed: int, say: Callable[[str], N
         seed=seed_of(seed, 1),
         mirror=data.mirror,
         checkpoint=checkpoint,
+        look=look,
         on_epoch=on_epoch,
     )
     val = Classification().evaluate(outputs(module, data.val.images), data.val.targets)

@@ -7,7 +7,7 @@ from benchmarks.classification.cells import HERE, Places, cells_of, read_result
 from benchmarks.classification.family_section import family_section
 from benchmarks.classification.figures import Band, Row, Table, tables
 from benchmarks.classification.plot import accuracy_plot
-from benchmarks.classification.protocol import CONTESTANTS, Protocol
+from benchmarks.classification.protocol import CONTESTANTS, FAMILY, Protocol
 from benchmarks.classification.trust import trust
 from edgesynth.synthesis.storage import write_file
 
@@ -46,7 +46,7 @@ def page(protocol: Protocol, places: Places) -> str:
         *(["![Test accuracy by contestant](accuracy.svg)"] if any(_has_results(table) for table in found) else []),
         *(_section(prototype, table, protocol) for table in found),
         trust(protocol, places),
-        family_section(places.results / "family"),
+        family_section(FAMILY, places.results / "family"),
         _contestants(),
         _rules(protocol),
         _how(protocol),
@@ -93,8 +93,8 @@ def _computed_otherwise(rows: Sequence[Row]) -> list[str]:
     notes = [f"- Computed {usual} where nothing else is said."]
     for row in rows:
         for way in ways:
-            seeds = [seed for seed, its in row.computed.items() if its == way != usual]
-            if seeds:
+            seeds = [seed for seed, computed in row.computed.items() if computed == way]
+            if seeds and way != usual:
                 notes.append(f"- **{row.contestant}**: {way} for seed {_list(seeds)}.")
     return notes
 
@@ -182,7 +182,8 @@ def _how(protocol: Protocol) -> str:
             "",
             "Both may be stopped at any time and go on with the same command. The peers get a virtual environment of "
             "their own in `work/`, made on first use. A cell that has a result of this protocol is not run again: "
-            "delete its file to repeat it.",
+            "delete its file in `results/` to repeat it. What several cells share (prototypes, runs of edgesynth, "
+            "sparse learning, sensitivities) is taken from `prototypes/`, `runs/` and `work/` where it is there.",
         ]
     )
 
@@ -200,7 +201,7 @@ def _where(protocol: Protocol, places: Places) -> str:
         versions = environment["versions"]
         values = {
             "processor": f"{environment['cpu']}, {environment['cores']} cores",
-            "training in": environment.get("precision", "float32"),
+            **({} if path.name == "latency.json" else {"training in": environment.get("precision", "float32")}),
             "Python": environment["python"],
             "commit": str(environment["commit"]),
             "day": environment["date"][:10],

@@ -50,8 +50,11 @@ class Protocol:
         return {key: value for key, value in asdict(self).items() if key not in ("settings", "budgets", "seeds")}
 
     def digest(self, contestant: str | None = None) -> str:
-        """12 hexadecimal digits over what a contestant's outcome depends on; the prototype's, if None."""
+        """12 hexadecimal digits over what a contestant's outcome depends on; the prototype's, if None. A family is made
+        of everything."""
         settings = self.settings.get(contestant, {}) if contestant is not None else {}
+        if contestant == "family":
+            settings = self.settings
         text = json.dumps([self.common(), contestant, dict(settings)], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.classification.environment import environment
 from benchmarks.classification.material import Material, Stopwatch, prototype_weights
 from benchmarks.classification.protocol import Protocol
 from edgesynth.records import Cycle, Network
@@ -36,23 +37,24 @@ INHERITED = ("shared.safetensors", "results.json", "inheritance.json")
 @dataclass(frozen=True)
 class Inheritance:
     """What a finished run leaves: its folder, its networks by budget, channel ranking, number of candidates scored,
-    and CPU-seconds by what they were spent on (`edgesynth.synthesis.progress.Work`)."""
+    and CPU-seconds by what they were spent on (`edgesynth.synthesis.progress.Work`); where it was made."""
 
     run: Path
     networks: Mapping[int, list[Network]]
     ranking: Mapping[str, list[int]]
     evaluations: int
     spent: Mapping[str, float]
+    environment: Mapping[str, Any]
 
     @property
     def learning_cpu_s(self) -> float:
         """What the generator cost: shared weights, cycles, pilot."""
-        return round(sum(self.spent.get(work, 0.0) for work in ("shared", "learning", "pilot")), 2)
+        return round(self.spent["shared"] + self.spent["learning"] + self.spent.get("pilot", 0.0), 2)
 
     @property
     def search_cpu_s(self) -> float:
         """All that comes before finishing, for all budgets: the same, and scoring what the learned generator makes."""
-        return round(self.learning_cpu_s + self.spent.get("choosing", 0.0), 2)
+        return round(self.learning_cpu_s + self.spent["choosing"], 2)
 
 
 class Spent(Progress):
@@ -69,17 +71,23 @@ class Spent(Progress):
         """That networks are finished for from now on."""
         self._on = "prototype"
 
-    @property
     def seconds(self) -> dict[str, float]:
+        """By what they were spent on, up to now."""
         self._count()
         return dict(self._known)
 
     def work(self, on: Work) -> None:
         self._count()
+        if on == "shared":
+            # It begins from nothing, also after an interruption: what was lost is charged to nobody, as for all others.
+            self._known.pop(on, None)
         self._on = f"{on} macs{self.budget}" if on == "finishing" else on
 
     def stage(self, title: str) -> None:
         self._say(title)
+
+    def note(self, text: str) -> None:
+        self._say(text)
 
     def scored(self, done: int, total: int) -> None:
         self._count()
@@ -135,7 +143,8 @@ def make_run(material: Material, say: Callable[[str], None]) -> None:
             "networks": networks,
             "ranking": journal.get("prototype", "ranking"),
             "evaluations": len(journal.all("score")),
-            "spent": spent.seconds,
+            "spent": spent.seconds(),
+            "environment": environment(),
         }
     write_json(done, left)
 
@@ -147,7 +156,7 @@ def inheritance(material: Material) -> Inheritance:
     results = json.loads((run / "results.json").read_text())
     by_name = {network["name"]: Network.model_validate(network) for network in results["networks"]}
     networks = {int(budget): [by_name[name] for name in names] for budget, names in left["networks"].items()}
-    return Inheritance(run, networks, left["ranking"], left["evaluations"], left["spent"])
+    return Inheritance(run, networks, left["ranking"], left["evaluations"], left["spent"], left["environment"])
 
 
 def _take_published(protocol: Protocol, run: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgesynth.records import BlockInfo, Genome, GroupInfo
 
-__all__ = ["allowed_widths", "canonical", "digest", "distance", "full_genome", "width_step"]
+__all__ = ["allowed_widths", "canonical", "digest", "full_genome", "width_step"]
 
 
 def width_step(channels: int) -> int:
@@ -43,13 +43,6 @@ def canonical(
     alive = {g.name: 0 if gone.issuperset(g.layers) else int(widths[g.name]) for g in groups}
     kept_blocks = {b.name: not gone.issuperset(b.layers) for b in blocks}
     return Genome(widths=alive, blocks=kept_blocks, resolution=resolution)
-
-
-def distance(one: Genome, other: Genome, groups: Sequence[GroupInfo], blocks: Sequence[BlockInfo]) -> float:
-    """0 … 1: the mean difference over all groups, in shares of the prototype's channels, and blocks, kept or not."""
-    widths = [abs(one.widths[g.name] - other.widths[g.name]) / g.channels for g in groups]
-    kept = [float(one.blocks[b.name] != other.blocks[b.name]) for b in blocks]
-    return sum(widths + kept) / max(1, len(widths) + len(kept))
 
 
 def digest(genome: Genome) -> str:

@@ -35,11 +35,10 @@ def precision(where: torch.device) -> torch.dtype:
 
 def autocast(where: torch.device) -> torch.autocast:
     """A context in which modules run in the precision of training. Their answers are to be made float32 afterwards."""
-    number = precision(where)
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=number is torch.bfloat16)
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision(where) is torch.bfloat16)
 
 
-def layout_of(module: nn.Module, number: torch.dtype = torch.float32) -> torch.memory_format:
+def layout_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> torch.memory_format:
     """The memory layout to train a module in: channels-last, a fifth faster on a CPU, wherever it is safe.
 
     oneDNN's weight gradient of a strided 1x1 convolution in channels-last layout writes past its buffer when there are
@@ -51,7 +50,7 @@ def layout_of(module: nn.Module, number: torch.dtype = torch.float32) -> torch.m
         isinstance(layer, nn.Conv2d)
         and layer.kernel_size == (1, 1)
         and layer.stride != (1, 1)
-        and layer.in_channels < WIDEST_VECTOR[number]
+        and layer.in_channels < WIDEST_VECTOR[dtype]
         for layer in module.modules()
     )
     return torch.contiguous_format if unsafe or _views_maps(module) else torch.channels_last

@@ -71,9 +71,9 @@ class Conditions:
                 row[at] = bound if math.isnan(known) else tightest(known, bound)
         return bounds
 
-    def fits(self, demand: Demand, costs: Costs) -> bool:
-        """Whether a network of these sizes meets everything in the demand that speaks of sizes."""
-        sizes = {key: float(value) for key, value in vars(costs).items()}
+    def fits(self, demand: Demand, costs: Costs, slack: float = 1.0) -> bool:
+        """Whether a network of these sizes, each divided by `slack`, meets what the demand says of sizes."""
+        sizes = {key: value / slack for key, value in vars(costs).items()}
         return all(r.met(sizes[r.key], self._prototype.get(r.key)) is True for r in demand if r.key in sizes)
 
     def encode(self, bounds: Tensor) -> Tensor:

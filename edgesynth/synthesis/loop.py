@@ -12,7 +12,6 @@ from edgesynth.errors import ToolError
 from edgesynth.performance import performance
 from edgesynth.records import Cycle, Genome
 from edgesynth.requirements import METRICS
-from edgesynth.space.cost import Costs
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Demand
 from edgesynth.synthesis.generator import Generator
@@ -21,7 +20,7 @@ from edgesynth.synthesis.objective import METRIC, Objective, finished_metric
 from edgesynth.synthesis.scoring import Score
 from edgesynth.synthesis.training import seed_of
 
-__all__ = ["Learner", "ScoreMany", "roomy", "spread_genomes", "values_of"]
+__all__ = ["Learner", "ScoreMany", "spread_genomes", "values_of"]
 
 SEEDS_A_CYCLE = 12
 EXPLORERS_A_CYCLE = 4
@@ -29,8 +28,6 @@ EXPLORATION = 0.7
 """Standard deviation of the noise on an explorer's width logits."""
 WARM_START = 24
 """Genomes of the untrained generator, spread over sizes, that the inquisitor's first fit has to hold on to."""
-ROOM = 1.5
-"""Networks larger than what is asked for, times this, tell little for what they cost."""
 WIDE = 2.0
 """Added to width logits where networks should fill their budgets."""
 STEPS_A_CYCLE = 100
@@ -213,18 +210,6 @@ def spread_genomes(generator: Generator, seed: int, number: int) -> list[Genome]
     with torch.no_grad():
         drafts = generator.genomes(generator(generator.latents(seeds), bounds, shift=WIDE))
     return list({digest(genome): genome for genome in drafts}.values())[:number]
-
-
-def roomy(generator: Generator, genomes: Sequence[Genome]) -> list[Genome]:
-    """Those of the sizes that the run's requirements leave open, and a little larger; all, if there are none."""
-    conditions = generator.conditions
-    caps = [requirement for requirement in conditions.asked if requirement.operator == "<="]
-
-    def fits(genome: Genome) -> bool:
-        costs = generator.costs.of(genome)
-        return conditions.fits(caps, Costs(params=round(costs.params / ROOM), macs=round(costs.macs / ROOM)))
-
-    return [genome for genome in genomes if fits(genome)] or list(genomes)
 
 
 def _learning_seed(seed: int, cycle: int, index: int) -> int:

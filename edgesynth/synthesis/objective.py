@@ -1,11 +1,11 @@
 """What the generator is asked to maximise: U under the requirements, as a differentiable function of its drafts.
 
-    E_s,r[ Û(G(s, r)) − Σ_q λ_q · violation_q(G(s, r), r)⁺ ] + β · E_r[ 1(D_r < D*) · log D_r ]
+    E_s,r[ Û(G(s, r)) − Σ_q λ_q · violation_q(G(s, r), r)⁺ ] + β · E_r[ 1(D_r < D*) · log D̃_r ]
 
 Û is U with the inquisitor's prediction of the finished metric in place of the metric. The multipliers λ_q, one for each
 bounded quantity, rise while its bound is met by fewer than SATISFIED of the drafts and fall otherwise (dual ascent).
-D_r is the mean pairwise distance of the genomes that are drawn under one demand r: it keeps seeds from collapsing onto
-one network.
+D_r is the mean pairwise distance of the genomes that are drawn under one demand r, D̃_r the same before rounding: it
+keeps seeds from collapsing onto one network.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
-from edgesynth.synthesis.loop import Learner, roomy, spread_genomes
+from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
@@ -184,7 +184,9 @@ def _shared_weights(workshop: Workshop, prototype: Prototype, untrained: Generat
 def _pool(workshop: Workshop, untrained: Generator) -> list[Genome]:
     """Genomes over the sizes that the requirements leave open: training larger ones would be time lost."""
     genomes = spread_genomes(untrained, workshop.seed(7), 6 * POOL)
-    by_size = sorted(roomy(untrained, genomes), key=lambda g: workshop.costs.of(g).macs, reverse=True)
+    caps = [requirement for requirement in workshop.requirements if requirement.operator == "<="]
+    roomy = [g for g in genomes if untrained.conditions.fits(caps, workshop.costs.of(g), slack=1.5)]
+    by_size = sorted(roomy or genomes, key=lambda g: workshop.costs.of(g).macs, reverse=True)
     last = len(by_size) - 1
     return [by_size[round(i * last / (POOL - 1))] for i in range(POOL)] if last >= POOL else by_size
 

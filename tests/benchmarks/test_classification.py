@@ -10,9 +10,9 @@ from torch import nn
 from benchmarks.classification import cell as cell_module
 from benchmarks.classification import contestants, runner
 from benchmarks.classification.__main__ import main
-from benchmarks.classification.architecture import architecture_digest, rebuild
+from benchmarks.classification.architecture import rebuild
 from benchmarks.classification.cell import run_cell
-from benchmarks.classification.cells import HERE, Cell, Places, cells_of, is_done
+from benchmarks.classification.cells import HERE, Cell, Places, architecture_digest, cells_of, is_done
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
 from benchmarks.classification.contestants.uniform import distilled, largest_uniform
 from benchmarks.classification.figures import tables
@@ -144,20 +144,29 @@ def test_a_stopped_cell_goes_on_where_it_was(places, monkeypatch):
     assert result["macs"] <= result["macs_limit"]
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [(ContestantError("too many MACs"), "too many MACs"), (KeyError("conv"), "KeyError: 'conv'")],
-)
-def test_a_contestant_that_fails_has_a_result_that_says_why(places, monkeypatch, error, reason):
+def failing(error):
     def fail(material, budget):
         raise error
 
-    monkeypatch.setattr(cell_module, "find_contestant", lambda name: fail)
+    return lambda name: fail
+
+
+def test_a_contestant_that_fails_has_a_result_that_says_why(places, monkeypatch):
+    monkeypatch.setattr(cell_module, "find_contestant", failing(ContestantError("too many MACs")))
     cell = Cell("fastnas", 10, 0)
     run_cell(QUICK, places, cell, silent)
     result = json.loads(places.result(cell).read_text())
-    assert (result["status"], result["reason"]) == ("failed", reason)
+    assert (result["status"], result["reason"]) == ("failed", "too many MACs")
     assert is_done(places, QUICK, cell)
+
+
+@pytest.mark.parametrize("error", [KeyError("conv"), ModuleNotFoundError("modelopt"), OSError(28, "No space left")])
+def test_what_is_not_the_contestants_fault_is_no_result(places, monkeypatch, error):
+    monkeypatch.setattr(cell_module, "find_contestant", failing(error))
+    cell = Cell("fastnas", 4, 0)
+    with pytest.raises(type(error)):
+        run_cell(QUICK, places, cell, silent)
+    assert not places.result(cell).exists()
 
 
 def test_a_network_over_the_budget_is_a_failure(places, monkeypatch):

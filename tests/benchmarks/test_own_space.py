@@ -13,7 +13,7 @@ from benchmarks.classification.cells import Cell, Places
 from benchmarks.classification.contestants import controls, genes
 from benchmarks.classification.contestants.genes import Nursery, Scores
 from benchmarks.classification.family_section import family_section
-from benchmarks.classification.protocol import FULL
+from benchmarks.classification.protocol import FAMILY, FULL
 from benchmarks.classification.run_of_edgesynth import Inheritance, Spent
 from benchmarks.classification.trust import trust
 from edgesynth.prototypes import PROTOTYPES
@@ -35,7 +35,7 @@ def left(tmp_path_factory):
     save_weights(run / "shared.safetensors", prototype)
     space = trace(prototype, torch.zeros(1, 1, 28, 28))
     spent = {"shared": 10.0, "learning": 5.0, "pilot": 2.0, "choosing": 1.0, "finishing macs10": 7.0}
-    return Inheritance(run, {}, identity_ranking(space.groups), EVALUATIONS, spent)
+    return Inheritance(run, {}, identity_ranking(space.groups), EVALUATIONS, spent, {"cpu": "Zuse Z3"})
 
 
 @pytest.fixture
@@ -116,7 +116,21 @@ def test_costs_go_to_what_is_worked_on_and_outlive_an_interruption(tmp_path, mon
         "learning": 2.0,
         "finishing macs10": 3.0,
     }
-    assert Spent(tmp_path / "spent.json", lambda text: None).seconds["learning"] == 2.0
+    assert Spent(tmp_path / "spent.json", lambda text: None).seconds()["learning"] == 2.0
+
+
+def test_shared_weights_that_begin_anew_are_charged_once(tmp_path, monkeypatch):
+    file = tmp_path / "spent.json"
+    file.write_text(json.dumps({"shared": 99.0, "learning": 5.0}))
+    monkeypatch.setattr(run_of_edgesynth, "Stopwatch", lambda: SimpleNamespace(cpu_s=0.0))
+    spent = Spent(file, lambda text: None)
+    spent.work("shared")
+    assert spent.seconds() == {"prototype": 0.0, "shared": 0.0, "learning": 5.0}
+
+
+def test_a_family_is_kept_beside_the_results(tmp_path):
+    assert Places.of(FAMILY, tmp_path).results == Places.of(FULL, tmp_path).results / "family"
+    assert Places.of(FAMILY).results == Places.of(FULL).results / "family"
 
 
 def test_what_a_generator_costs(left):
@@ -142,20 +156,26 @@ def test_the_page_tells_how_well_the_scores_rank(tmp_path):
 
 
 def test_the_page_tells_what_one_generator_is_good_for(tmp_path):
-    assert family_section(tmp_path) == ""
+    assert family_section(FAMILY, tmp_path) == ""
     network = {"macs": 3_000_000, "params": 20_000, "test_metric": 0.93, "val_metric": 0.94, "epochs": 16}
     document = {
+        "protocol_digest": "of another protocol",
         "prototype": {"test_accuracy": 0.94, "macs": 31_000_000, "training_cpu_s": 1000.0},
         "learning_cpu_s": 900.0,
         "networks": [network, {**network, "test_metric": 0.932}],
         "mean_distance": 0.2,
-        "within_budget": {"4": 1.0, "16": 0.98},
+        "seeds": 256,
+        "within_budget": {"4": 256, "16": 255},
         "genomes_s": 1.5,
-        "spots": [{**network, "require": ["macs<=2000000", "params<=50000"]}],
+        "spots": [{**network, "finished": 1, "require": ["macs<=2000000", "params<=50000"]}],
     }
     (tmp_path / "family.json").write_text(json.dumps(document))
-    text = family_section(tmp_path)
-    assert "93.10 %" in text.replace("%", " %").replace("  %", " %")
+    assert family_section(FAMILY, tmp_path) == ""  # of another protocol
+    document["protocol_digest"] = FAMILY.digest("family")
+    (tmp_path / "family.json").write_text(json.dumps(document))
+    text = family_section(FAMILY, tmp_path)
+    assert "93.10 % of the test images in the median (93.00 % to 93.20 %)" in text
     assert "-0.90 points" in text
     assert "0.90 times" in text
-    assert "100% at 1/4, 98% at 1/16" in text
+    assert "of 256 seeds so many are within: 256 at 1/4, 255 at 1/16" in text
+    assert "Under `macs<=2000000` and `params<=50000`: 93.00 % of the test images" in text

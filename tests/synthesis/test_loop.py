@@ -5,7 +5,7 @@ import torch
 
 from edgesynth.requirements import parse_requirements
 from edgesynth.space.genome import digest
-from edgesynth.synthesis.loop import roomy, spread_genomes
+from edgesynth.synthesis.loop import spread_genomes
 from edgesynth.synthesis.selection import DRAWN, Selection, transfer_factor
 from tests.synthesis.world import World
 
@@ -164,13 +164,3 @@ def test_the_transfer_factor_follows_what_finishing_showed(learned):
     assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == pytest.approx((0.03 + 5 * 1.5) / 5.03)
     alike = score.model_copy(update={"metric": 0.949})
     assert transfer_factor([(alike, Finished(0.10))], 0.95, 0.95) == 1.0
-
-
-def test_roomy_networks_are_hardly_larger_than_what_is_asked_for():
-    generator = World().learner(REQUIREMENTS).generator
-    drawn = spread_genomes(generator, 0, 72)
-    macs, all_macs = ([generator.costs.of(g).macs for g in some] for some in (roomy(generator, drawn), drawn))
-    bound = float(generator.conditions.bounds([generator.conditions.asked])[0, 0])
-    assert len(macs) >= 24
-    assert bound < max(macs) <= 1.5 * bound + 1 < max(all_macs)
-    assert min(macs) < bound / 2

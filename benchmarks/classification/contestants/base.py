@@ -21,7 +21,7 @@ class ContestantError(Exception):
 class Compressed:
     """A small network before finishing. `cpu_s` is what finding it cost; `taught` says whether it is distilled;
     `genome` is there for networks of edgesynth's space; `finished` where it comes finished, with accuracies that were
-    taken then, and `finished_cpu_s` is what that cost;
+    taken then; `finished_cpu_s` is what that cost, `environment` where it was;
     `details` is anything worth keeping in the result."""
 
     module: nn.Module
@@ -31,6 +31,7 @@ class Compressed:
     genome: Genome | None = None
     finished: Network | None = None
     finished_cpu_s: float = 0.0
+    environment: Mapping[str, Any] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -47,5 +47,9 @@ def _made(nursery: Nursery, genes: Genes, details: dict[str, Any]) -> Compressed
         nursery.network(genes),
         round(shared_cpu_s + nursery.scores.cpu_s, 2),
         genome=nursery.genome(genes),
-        details={**details, "shared_weights_cpu_s": shared_cpu_s},
+        details={
+            **details,
+            "shared_weights_cpu_s": shared_cpu_s,
+            "shared_weights_environment": dict(nursery.left.environment),
+        },
     )

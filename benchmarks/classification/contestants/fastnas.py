@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.classification.contestants.base import Compressed, ContestantError, reshaped
 from benchmarks.classification.material import Material, Stopwatch
-from edgesynth.synthesis.compute import autocast, device
 from edgesynth.synthesis.storage import write_json
 from edgesynth.synthesis.training import BATCH, EVALUATION_BATCH, seed_of
 
@@ -65,7 +64,7 @@ def _score(network: nn.Module, material: Material) -> float:
     # Each call of eval() has modelopt measure batch norm anew on its calibration images: needed once, and costly.
     network.eval()
     parts = torch.split(material.scoring.images, EVALUATION_BATCH)
-    return material.task.evaluate(torch.cat([network(part).float() for part in parts]), material.scoring.targets)
+    return material.task.evaluate(torch.cat([network(part) for part in parts]), material.scoring.targets)
 
 
 def _ask(material: Material, flops: float, checkpoint: Path, settings: Any) -> nn.Module | None:
@@ -78,20 +77,19 @@ def _ask(material: Material, flops: float, checkpoint: Path, settings: Any) -> n
     calibrating = settings["calibration_batches"] * BATCH
     images, targets = material.train.images[:calibrating], material.train.targets[:calibrating]
     try:
-        with autocast(device()):
-            pruned, _ = mtp.prune(
-                copy.deepcopy(material.prototype),
-                mode=[("fastnas", config)],
-                constraints={"flops": flops},
-                dummy_input=material.example,
-                config={
-                    "data_loader": DataLoader(TensorDataset(images, targets), batch_size=BATCH),
-                    "score_func": lambda network: _score(network, material),
-                    "checkpoint": str(checkpoint),
-                    "max_iter_data_loader": settings["calibration_batches"],
-                    "verbose": False,
-                },
-            )
+        pruned, _ = mtp.prune(
+            copy.deepcopy(material.prototype),
+            mode=[("fastnas", config)],
+            constraints={"flops": flops},
+            dummy_input=material.example,
+            config={
+                "data_loader": DataLoader(TensorDataset(images, targets), batch_size=BATCH),
+                "score_func": lambda network: _score(network, material),
+                "checkpoint": str(checkpoint),
+                "max_iter_data_loader": settings["calibration_batches"],
+                "verbose": False,
+            },
+        )
     except (AssertionError, ValueError) as error:
         if "satisf" in str(error):
             return None

@@ -54,6 +54,7 @@ def _compressed(left: Inheritance, material: Material, network: Network, finishi
         genome=network.genome,
         finished=network,
         finished_cpu_s=round(finishing_cpu_s, 2),
+        environment=left.environment,
         details={
             "evaluations": left.evaluations,
             "learning_cpu_s": left.learning_cpu_s,

@@ -45,9 +45,8 @@ def taylor(material: Material, budget: int) -> Compressed:
         module.zero_grad()
         for _ in range(settings["batches_a_step"]):
             chosen = torch.randint(len(material.train), (BATCH,), generator=random)
-            with autocast(device()):
-                answers = module(material.train.images[chosen])
-            material.task.loss(answers.float(), material.train.targets[chosen]).backward()  # type: ignore[no-untyped-call]
+            answers = module(material.train.images[chosen])
+            material.task.loss(answers, material.train.targets[chosen]).backward()  # type: ignore[no-untyped-call]
 
     steps = _prune(pruner, module, material, budget, before_step)
     module.zero_grad(set_to_none=True)
