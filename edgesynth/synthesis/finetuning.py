@@ -72,8 +72,9 @@ class Finetuning:
 
     def __call__(self, score: Score) -> Finetuned | Unusable:
         module = materialise(self.space, score.genome, self.ranking, self.shared)
-        scores = {"shared": self._scored(module), "recalibrated": score.recalibrated, "adapted": score.metric}
+        scores = {"shared": self._scored(module), "adapted": score.metric}
         recalibrate(module, self.calibration)
+        scores["recalibrated"] = self._scored(module)
         try:
             if self.epochs > 0:
                 scores |= self._train(module, score)

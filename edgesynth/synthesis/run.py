@@ -9,6 +9,7 @@ from torch import Tensor
 import edgesynth
 from edgesynth.errors import RunError, ToolError
 from edgesynth.records import Cycle, GeneratorInfo, Genome, Insight, Network, Results
+from edgesynth.requirements import METRICS
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.executors import Executor
@@ -204,7 +205,7 @@ def _learn(bench: _Bench) -> list[Cycle]:
     workshop.progress.stage(f"learning the generator, {budget} cycles at most")
     while len(cycles) < budget and not _is_flat(cycles):
         number = len(cycles)
-        if number == max(2, budget // PILOT_AFTER):
+        if number == max(2, budget // PILOT_AFTER) and _transfer_matters(workshop):
             _pilot(bench, number)
         cycle = learner.cycle(number, bench.score)
         fact = {"cycle": cycle.model_dump(mode="json"), "known": learner.known}
@@ -221,6 +222,13 @@ def _restore(bench: _Bench, cycle: str) -> None:
     if fact is None or state is None:
         raise RunError(f"the journal of {journal.run} lacks the state of cycle {cycle}: it is damaged")
     bench.learner.restore(from_bytes(state), [_known_score(journal, key) for key in fact["known"]])
+
+
+def _transfer_matters(workshop: Workshop) -> bool:
+    """Whether it makes a difference how a fall in score carries over. Where nothing but the metric is to be great, and
+    no requirement is a bound on it, the order of networks is the same for any factor."""
+    question = workshop.question
+    return question.performance != "metric" or any(r.quantity in METRICS for r in question.parsed())
 
 
 def _pilot(bench: _Bench, cycle: int) -> None:

@@ -37,9 +37,8 @@ ADAPTATION_SHARE, LEAST_ADAPTATION, ADAPTATION_LR = 1 / 8, 2048, 0.05
 class Score(Record):
     """What is known of a candidate without a whole training.
 
-    `metric` is that of sliced shared weights after a short adaptation, on the scoring split, `recalibrated` the one
-    before the adaptation; `on_target` holds what requirements ask of targets, by key (`latency_ms@host`), None where
-    unknown.
+    `metric` is that of sliced shared weights after a short adaptation, on the scoring split; `on_target` holds what
+    requirements ask of targets, by key (`latency_ms@host`), None where unknown.
 
     `failure` says why a network could not be scored. Such a one is worth nothing: its metric is 0, and nobody learns
     from its figures.
@@ -48,7 +47,6 @@ class Score(Record):
     digest: str
     genome: Genome
     metric: float
-    recalibrated: float = 0.0
     params: int
     macs: int
     on_target: dict[str, float | None]
@@ -108,15 +106,12 @@ class CheapScoring:
 
     def __call__(self, genome: Genome) -> Scored:
         network = materialise(self.space, genome, self.ranking, self.shared)
-        recalibrate(network, self.adaptation.calibration)
-        recalibrated = self.task.evaluate(outputs(network, self.scoring.images), self.scoring.targets)
         self.adaptation(network)
         costs = count(network, self.space.example)
         score = Score(
             digest=digest(genome),
             genome=genome,
             metric=0.0,
-            recalibrated=recalibrated,
             params=costs.params,
             macs=costs.macs,
             on_target={},

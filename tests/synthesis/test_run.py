@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -21,7 +22,7 @@ from edgesynth.synthesis.generator_file import load_generator
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import _prepare, _restore, generate, own_networks, synthesize
+from edgesynth.synthesis.run import _prepare, _restore, _transfer_matters, generate, own_networks, synthesize
 from edgesynth.synthesis.workshop import open_workshop
 
 
@@ -213,3 +214,16 @@ def test_only_what_synthesis_finished_counts_as_its_answer(own_run, finished_run
         generate(journal, count=1, seed=3, epochs=0, asked=None, progress=Progress())
         results = Results.model_validate_json((own_run / "results.json").read_text())
         assert own_networks(journal, results) == finished_run[1].networks
+
+
+@pytest.mark.parametrize(
+    ("performance", "requirements", "matters"),
+    [
+        ("metric", ("macs<=prototype/4",), False),
+        ("metric", ("macs<=prototype/4", "accuracy>=prototype-0.01"), True),
+        ("netscore", ("macs<=prototype/4",), True),
+    ],
+)
+def test_a_pilot_is_finished_where_it_can_tell_something(performance, requirements, matters):
+    question = Question(data="digits", prototype="resnet8", requirements=requirements, performance=performance)
+    assert _transfer_matters(SimpleNamespace(question=question)) is matters

@@ -20,7 +20,7 @@ from edgesynth.space.surgery import materialise
 from edgesynth.space.trace import Space, trace
 from edgesynth.synthesis.scoring import Adaptation
 from edgesynth.synthesis.storage import load_weights
-from edgesynth.synthesis.training import recalibrate, seed_of
+from edgesynth.synthesis.training import seed_of
 
 __all__ = ["Genes", "Nursery"]
 
@@ -117,7 +117,6 @@ class Nursery:
         key = self.key(genes)
         if key not in self.scores.known:
             network = self.network(genes)
-            recalibrate(network, self.adaptation.calibration)
             self.adaptation(network)
             self.scores.add(key, self.material.accuracy(network, self.material.scoring))
         return self.scores.known[key]
