@@ -1,15 +1,16 @@
 """How networks are computed while they are trained: on which device, in which memory layout, with which precision."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
+from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgesynth.space.groups import called_modules, is_torchs
 
-__all__ = ["autocast", "device", "layout_of", "place", "precision", "randomness"]
+__all__ = ["as_float32", "autocast", "device", "layout_of", "place", "precision", "randomness"]
 
 WIDEST_VECTOR = {torch.float32: 16, torch.bfloat16: 32}
 """Numbers in the widest vector register that a CPU has (AVX-512)."""
@@ -34,8 +35,18 @@ def precision(where: torch.device) -> torch.dtype:
 
 
 def autocast(where: torch.device) -> torch.autocast:
-    """A context in which modules run in the precision of training. Their answers are to be made float32 afterwards."""
+    """A context in which modules run in the precision of training. Their answers are made float32
+    afterwards (`as_float32`)."""
     return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision(where) is torch.bfloat16)
+
+
+def as_float32(answers: Any) -> Any:
+    """A network's answers, a tensor or several in tuples, lists and dicts, as float32."""
+    if isinstance(answers, Tensor):
+        return answers.float()
+    if isinstance(answers, Mapping):
+        return {name: as_float32(answer) for name, answer in answers.items()}
+    return tuple(map(as_float32, answers))
 
 
 def layout_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> torch.memory_format:

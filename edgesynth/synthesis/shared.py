@@ -20,7 +20,7 @@ from edgesynth.errors import ToolError
 from edgesynth.records import Genome
 from edgesynth.space.surgery import IndexMap, Ranking, materialise, source_indices
 from edgesynth.space.trace import Space
-from edgesynth.synthesis.compute import autocast, device, layout_of, place, precision, randomness
+from edgesynth.synthesis.compute import as_float32, autocast, device, layout_of, place, precision, randomness
 from edgesynth.synthesis.training import (
     BATCH,
     DISTILLED,
@@ -54,7 +54,7 @@ class _Member:
         sliced = {name: self._slice(shared[name], index) for name, index in self.indices.items()}
         with autocast(images.device):
             answers = functional_call(self.skeleton, sliced, (images.to(memory_format=self.layout),))
-        loss = loss_of(answers.float())
+        loss = loss_of(as_float32(answers))
         loss.backward()  # type: ignore[no-untyped-call]
         for name, index in self.indices.items():
             gradient, mine = shared[name].grad, sliced[name].grad

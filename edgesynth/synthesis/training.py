@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesynth.data.source import Split
-from edgesynth.synthesis.compute import autocast, device, layout_of, place, precision, randomness
+from edgesynth.synthesis.compute import as_float32, autocast, device, layout_of, place, precision, randomness
 from edgesynth.synthesis.storage import load_checkpoint, save_checkpoint
 from edgesynth.tasks import Task
 
@@ -128,7 +128,7 @@ def train(
                     parameters["lr"] = learning_rate(step, steps, recipe.peak_lr)
                 with autocast(where):
                     answers = module(images.to(where, memory_format=layout))
-                answers = answers.float()
+                answers = as_float32(answers)
                 loss = task.loss(answers, targets.to(where))
                 if teacher is not None:
                     wanted = teacher.answers(indices, flipped).to(where)

@@ -15,6 +15,7 @@ __all__ = ["Body", "JsonHandler", "Route"]
 _MAX_JSON_BYTES = 64 * 1024
 _IDLE_LIMIT_S = 30
 _BODY_LIMIT_S = 600
+_UNREAD_LIMIT_BYTES, _UNREAD_LIMIT_S, _UNREAD_IDLE_S = 1024 * 1024, 2.0, 0.2
 
 _log = logging.getLogger("edgesynth_agent")
 
@@ -81,6 +82,8 @@ class JsonHandler(BaseHTTPRequestHandler):
         if self.body.left:
             self.close_connection = True
         self._reply(status, document)
+        if self.body.left:
+            self._discard_unread()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = _dispatch  # noqa: N815
 
@@ -89,6 +92,20 @@ class JsonHandler(BaseHTTPRequestHandler):
         error = RequestError(str(message or "bad request"), "the request", "speak HTTP/1.1 as the API describes it")
         self.close_connection = True
         self._reply(code, {"error": error.document()})
+        self._discard_unread()
+
+    def _discard_unread(self) -> None:
+        """A socket that is closed with something unread is reset, and the answer may be lost with it."""
+        deadline_s, left = time.monotonic() + _UNREAD_LIMIT_S, _UNREAD_LIMIT_BYTES
+        try:
+            self.connection.settimeout(_UNREAD_IDLE_S)
+            while left > 0 and time.monotonic() < deadline_s:
+                size = len(self.connection.recv(65536))
+                if size == 0:
+                    return
+                left -= size
+        except OSError:  # nothing more came, or the client went away
+            return
 
     def read_json(self) -> Any:
         """The body as JSON. Raises RequestError, TooLargeError."""
