@@ -15,7 +15,7 @@ __all__ = ["Candidate", "Selection", "transfer_factor"]
 
 DRAWN = 256
 SCORED_A_NETWORK = 4
-PRIOR = 0.03
+PRIOR = 0.25
 LEAST_FALL = 0.01
 LEAST_TRANSFER, GREATEST_TRANSFER = 0.05, 1.5
 WALKS = 8

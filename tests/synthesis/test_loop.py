@@ -159,8 +159,8 @@ def test_the_transfer_factor_follows_what_finishing_showed(learned):
     assert transfer_factor([], 0.95, 0.95) == 1.0
     score = score.model_copy(update={"metric": 0.85})
     # A ratio of 0.2 once, and the prior of 1 with a thirtieth of its weight.
-    assert transfer_factor([(score, Finished(0.93))], 0.95, 0.95) == pytest.approx((0.03 + 0.2) / 1.03)
+    assert transfer_factor([(score, Finished(0.93))], 0.95, 0.95) == pytest.approx((0.25 + 0.2) / 1.25)
     assert transfer_factor([(score, Finished(0.99))] * 5, 0.95, 0.95) == 0.05
-    assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == pytest.approx((0.03 + 5 * 1.5) / 5.03)
+    assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == pytest.approx((0.25 + 5 * 1.5) / 5.25)
     alike = score.model_copy(update={"metric": 0.949})
     assert transfer_factor([(alike, Finished(0.10))], 0.95, 0.95) == 1.0
