@@ -26,8 +26,8 @@ def device() -> torch.device:
 def precision(where: torch.device) -> torch.dtype:
     """What networks are run in while they are trained; weights, optimiser and losses are float32 all the same.
 
-    bfloat16 on a CPU with matrix units for it (AMX), where a step takes up to a quarter less time; without them it gains nothing
-    (docs/decisions/0009). What is judged, exported or probed runs in float32 everywhere.
+    bfloat16 on a CPU with matrix units for it (AMX), where a step takes up to a quarter less time; without them it
+    gains nothing (docs/decisions/0009). What is judged, exported or probed runs in float32 everywhere.
     """
     # A torch from before 2026 cannot tell.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
