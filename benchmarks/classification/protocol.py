@@ -111,8 +111,8 @@ SMOKE = Protocol(
 FAMILY = replace(
     FULL,
     name="family",
-    prototype_epochs=24,
-    finish_epochs=16,
+    prototype_epochs=20,
+    finish_epochs=12,
     budgets=(10,),
     seeds=(0,),
     settings={
@@ -121,8 +121,8 @@ FAMILY = replace(
             "budgets": [4, 8, 16],
             "seeds": 256,
             "spots": [
-                {"require": ["macs<=2000000", "params<=50000"], "count": 1, "epochs": 40},
-                {"require": ["macs<=5000000", "params<=100000"], "count": 1, "epochs": 40},
+                {"require": ["macs<=2000000", "params<=50000"], "count": 1, "epochs": 30},
+                {"require": ["macs<=5000000", "params<=100000"], "count": 1, "epochs": 30},
             ],
         },
     },
