@@ -152,7 +152,26 @@ def test_the_page_tells_how_well_the_scores_rank(tmp_path):
     steers = next(line for line in rows.values() if "the score that steers" in line)
     assert steers.split(" | ")[1] == "1.00"
     assert next(line for line in rows.values() if "as they are" in line).split(" | ")[1] == "-1.00"
-    assert steers.split(" | ")[2].startswith("·")  # four networks say nothing
+    assert steers.split(" | ")[3].startswith("·")  # four networks say nothing
+
+
+def test_within_their_run_networks_are_compared_with_each_other_alone(tmp_path):
+    where, digest = Places.of(FULL, tmp_path), FULL.digest("edgesynth")
+    for seed in (0, 1):
+        # The second run has lower scores and better results, and in each the better score has the better result.
+        networks = [
+            {"val_metric": (i + 20 * seed) / 100, "scores": {"adapted": (i - 20 * seed) / 100}} for i in range(4)
+        ]
+        put(
+            where,
+            f"edgesynth-macs10-seed{seed}",
+            status="finished",
+            protocol_digest=digest,
+            details={"finished": {"10": networks}},
+        )
+    row = next(line for line in trust(FULL, where).splitlines() if "the score that steers" in line)
+    assert row.split(" | ")[1].startswith("-0.")
+    assert row.split(" | ")[2] == "1.00"
 
 
 def test_the_page_tells_what_one_generator_is_good_for(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from edgesynth.errors import ToolError
 from edgesynth.requirements import parse_requirements
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.loop import spread_genomes
@@ -164,3 +165,13 @@ def test_the_transfer_factor_follows_what_finishing_showed(learned):
     assert transfer_factor([(score, Finished(0.10))] * 5, 0.95, 0.95) == pytest.approx((0.25 + 5 * 1.5) / 5.25)
     alike = score.model_copy(update={"metric": 0.949})
     assert transfer_factor([(alike, Finished(0.10))], 0.95, 0.95) == 1.0
+
+
+def test_nothing_to_learn_from_ends_in_a_sentence():
+    world = World()
+
+    def score(genomes):
+        return [s.model_copy(update={"failure": "its answers are not finite"}) for s in world.score(genomes)]
+
+    with pytest.raises(ToolError, match="not one network could be scored"):
+        world.learner(REQUIREMENTS).cycle(0, score)

@@ -14,7 +14,7 @@ from edgesynth.data import find_source
 from edgesynth.errors import RunError, StorageError
 from edgesynth.performance import netscore
 from edgesynth.prototypes import resnet8
-from edgesynth.records import Results
+from edgesynth.records import Network, Results
 from edgesynth.requirements import parse_requirement
 from edgesynth.space.cost import count
 from edgesynth.space.genome import digest
@@ -22,8 +22,16 @@ from edgesynth.synthesis.generator_file import load_generator
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import _prepare, _restore, _transfer_matters, generate, own_networks, synthesize
-from edgesynth.synthesis.workshop import open_workshop
+from edgesynth.synthesis.run import (
+    _finished_otherwise,
+    _prepare,
+    _restore,
+    _transfer_matters,
+    generate,
+    own_networks,
+    synthesize,
+)
+from edgesynth.synthesis.workshop import _keep_threads, open_workshop
 
 
 @pytest.fixture
@@ -227,3 +235,31 @@ def test_only_what_synthesis_finished_counts_as_its_answer(own_run, finished_run
 def test_a_pilot_is_finished_where_it_can_tell_something(performance, requirements, matters):
     question = Question(data="digits", prototype="resnet8", requirements=requirements, performance=performance)
     assert _transfer_matters(SimpleNamespace(question=question)) is matters
+
+
+def test_another_precision_than_the_run_began_with_is_noted(own_run, monkeypatch):
+    monkeypatch.setattr("edgesynth.synthesis.workshop.precision", lambda where: torch.float64)
+    notes = []
+    with Journal.open(own_run) as journal:
+        progress = SimpleNamespace(note=notes.append, stage=notes.append)
+        began = journal.get("run", "precision")
+        executor = SimpleNamespace(threads=journal.get("run", "threads"))
+        _keep_threads(executor, journal, progress)
+        assert journal.get("run", "precision") == began
+    assert notes == [
+        f"the run began on a processor that trains in {began}, this one trains in torch.float64: results differ"
+    ]
+
+
+def test_a_network_judged_by_other_requirements_or_trained_for_other_epochs_is_not_of_this_batch(own_run):
+    with Journal.open(own_run) as journal:
+        recorded = Network.model_validate(journal.all("network")[0])
+        asked = [parse_requirement(text) for text in recorded.requirements]
+        candidate = SimpleNamespace(score=SimpleNamespace(digest=recorded.genome_digest))
+
+        def otherwise(requirements, epochs):
+            return _finished_otherwise(SimpleNamespace(journal=journal, requirements=requirements), candidate, epochs)
+
+        assert not otherwise(asked, recorded.epochs)
+        assert otherwise(asked, recorded.epochs + 1)
+        assert otherwise([parse_requirement("macs<=prototype/3")], recorded.epochs)

@@ -3,6 +3,8 @@ import copy
 import pytest
 import torch
 
+from edgesynth.data.source import Split
+from edgesynth.errors import ToolError
 from edgesynth.space.genome import allowed_widths, canonical, full_genome
 from edgesynth.space.surgery import materialise
 from edgesynth.space.trace import trace
@@ -27,8 +29,8 @@ def pool_of(space):
     return genomes
 
 
-def shared_weights(space, *, epochs=4, seed=0, losses=None):
-    split = data().train
+def shared_weights(space, *, epochs=4, seed=0, losses=None, split=None):
+    split = data().train if split is None else split
     return train_shared(
         space,
         some_ranking(space),
@@ -87,6 +89,14 @@ def test_the_weights_have_the_prototypes_names_and_shapes_and_its_statistics(sha
         assert not tensor.requires_grad
         statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
         assert torch.equal(tensor, own[name]) == statistic
+
+
+def test_weights_that_diverge_end_in_a_sentence():
+    split = data().train
+    images = split.images.clone()
+    images[7] = float("nan")
+    with pytest.raises(ToolError, match="diverged in epoch 1: look for images"):
+        shared_weights(trained_space(), epochs=1, split=Split(images, split.targets))
 
 
 @pytest.mark.parametrize("kind", [None, Dropping], ids=["residual", "dropout"])
