@@ -7,7 +7,10 @@
     ├── RunError                  a run directory that is missing, foreign, busy or of another version
     ├── ModelFileError            a model file that is missing, no ONNX, or unusable for what was asked
     ├── ExportError               (3) a network could not be written as ONNX
-    │   └── ParityError           (3) the exported file computes something else than PyTorch
+    │   ├── ParityError           (3) the exported file computes something else than PyTorch
+    │   └── EngineError           (3) TensorRT built no engine, crashed, or ran out of time
+    │       └── EngineRefusedError  (1) TensorRT does not take the network
+    ├── IncompatibleError         (1) a target cannot take what was asked for
     ├── ToolError                 (3) something outside edgesynth failed
     │   ├── StorageError          (3) the disk is full or cannot be written
     │   └── DeviceError           (3) a device or its agent failed or is out of reach
@@ -16,13 +19,25 @@
 Programming mistakes stay what they are (TypeError, ValueError …) and are never caught as one of these.
 """
 
-from edgesynth_exporters.errors import EdgesynthError, ExportError, ModelFileError, ParityError
+from edgesynth_exporters.errors import (
+    EdgesynthError,
+    EngineError,
+    EngineRefusedError,
+    ExportError,
+    IncompatibleError,
+    MissingExtraError,
+    ModelFileError,
+    ParityError,
+)
 
 __all__ = [
     "DataError",
     "DeviceError",
     "EdgesynthError",
+    "EngineError",
+    "EngineRefusedError",
     "ExportError",
+    "IncompatibleError",
     "MissingExtraError",
     "ModelFileError",
     "ParityError",
@@ -62,10 +77,3 @@ class StorageError(ToolError):
 
 class DeviceError(ToolError):
     """A device or its agent failed, refused, or is out of reach."""
-
-
-class MissingExtraError(EdgesynthError):
-    """An optional package is not installed."""
-
-    def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs an extra package: pip install 'edgesynth[{extra}]'")

@@ -1,6 +1,15 @@
 """The root of the exception tree, and the errors of exporting. The whole tree is drawn in edgesynth/errors.py."""
 
-__all__ = ["EdgesynthError", "ExportError", "ModelFileError", "ParityError"]
+__all__ = [
+    "EdgesynthError",
+    "EngineError",
+    "EngineRefusedError",
+    "ExportError",
+    "IncompatibleError",
+    "MissingExtraError",
+    "ModelFileError",
+    "ParityError",
+]
 
 
 class EdgesynthError(Exception):
@@ -24,3 +33,26 @@ class ExportError(EdgesynthError):
 
 class ParityError(ExportError):
     """The exported file computes something else than the PyTorch network did."""
+
+
+class IncompatibleError(EdgesynthError):
+    """A target cannot take what was asked for: the answer to the question is no."""
+
+    exit_code = 1
+
+
+class EngineError(ExportError):
+    """TensorRT took the network and built no engine, crashed, or ran out of time."""
+
+
+class EngineRefusedError(EngineError):
+    """TensorRT does not take the network; the message names the node."""
+
+    exit_code = 1
+
+
+class MissingExtraError(EdgesynthError):
+    """An optional package is not installed."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs an extra package: pip install 'edgesynth[{extra}]'")
