@@ -21,7 +21,7 @@ def bench(
     from edgesynth.devices import open_oracle
     from edgesynth.errors import EdgesynthError
 
-    if find_target(target).source != "measured":
+    if find_target(target).kind == "model":
         raise EdgesynthError(f"{target} is a model, not a device: ask edgesynth estimate {model} --target {target}")
     with open_oracle(target) as oracle:
         measurement = oracle.measure(model, batch=batch)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgesynth import __version__
-from edgesynth.cli import bench, data, doctor, estimate, generate, report, synth
+from edgesynth.cli import bench, data, doctor, estimate, generate, report, synth, targets
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["app", "main", "run", "set_environment"]
@@ -34,6 +34,7 @@ app.command()(report.report)
 app.command()(bench.bench)
 app.command()(estimate.estimate)
 app.add_typer(data.app, name="data")
+app.add_typer(targets.app, name="targets")
 app.command()(doctor.doctor)
 
 

@@ -4,7 +4,7 @@ from edgesynth.devices.client import AgentClient, Health
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, Job, JobRequest, Schedule
-from edgesynth.devices.oracle import EstimateOracle, FakeOracle, HostOracle, Oracle, open_oracle
+from edgesynth.devices.oracle import EstimateOracle, FakeOracle, HostOracle, Oracle, open_oracle, reachable_target
 
 __all__ = [
     "QUICK_HOST",
@@ -21,4 +21,5 @@ __all__ = [
     "Oracle",
     "Schedule",
     "open_oracle",
+    "reachable_target",
 ]

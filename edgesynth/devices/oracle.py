@@ -7,16 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from edgesynth_exporters.targets import find_target
+from edgesynth_exporters.targets import Target, find_target, model_of
 
 from edgesynth.devices.client import AgentClient
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, JobRequest, Schedule
-from edgesynth.errors import DeviceError, ModelFileError
+from edgesynth.errors import DeviceError, EdgesynthError, ModelFileError
 from edgesynth.records import Engine, Latency, Measurement
 
-__all__ = ["EstimateOracle", "FakeOracle", "HostOracle", "Oracle", "open_oracle"]
+__all__ = ["EstimateOracle", "FakeOracle", "HostOracle", "Oracle", "open_oracle", "reachable_target"]
 
 
 class Oracle(ABC):
@@ -140,8 +140,25 @@ class FakeOracle(Oracle):
 def open_oracle(target: str, *, screening: bool = False) -> Oracle:
     """Who answers for the target of that name; `screening` for figures that are quick and for choosing only.
 
-    Raises EdgesynthError for an unknown target.
+    Raises EdgesynthError for an unknown target, and for a board.
     """
-    if find_target(target).source == "estimated":
+    if reachable_target(target).kind == "model":
         return EstimateOracle(target)
     return HostOracle(SCREEN_HOST if screening else QUICK_HOST)
+
+
+def reachable_target(name: str) -> Target:
+    """The target of that name, which something on this machine answers for: an agent, or a model.
+
+    Raises EdgesynthError for an unknown target, and for a board, since this version knows no addresses of boards.
+    """
+    target = find_target(name)
+    if target.kind == "board":
+        model = model_of(target)
+        instead = (
+            "there is no model of it either" if model is None else f"use {model.name}, the model of a {model.based_on}"
+        )
+        raise EdgesynthError(
+            f"{name} is a board that has to be reached, and this version knows no addresses of devices yet; {instead}"
+        )
+    return target

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgesynth_exporters.onnx_graph import read_graph
-from edgesynth_exporters.targets import find_target
+from edgesynth_exporters.targets import find_target, model_of
 
 from edgesynth.energy.constants import CONSTANTS_FILE, Calibration, calibration
 from edgesynth.energy.kernels import BYTES, Kernel, Precision, kernels_of
@@ -90,10 +90,18 @@ def analyse(onnx: Path, target: str, precision: str = "fp16", batch: int = 1) ->
 
 
 def _check_target(target: str) -> None:
-    if find_target(target).source != "estimated":
+    found = find_target(target)
+    if found.kind == "host":
         raise EdgesynthError(
             f"there is no model of target '{target}': measure there with 'edgesynth bench', or estimate for tx2-sim"
         )
+    model = model_of(found)
+    if found.kind == "board" and model is not None:
+        raise EdgesynthError(
+            f"{target} is a board, not a model: estimate for {model.name}, the model of a {model.based_on}"
+        )
+    if found.kind == "board":
+        raise EdgesynthError(f"there is no model of target '{target}': estimate for tx2-sim, a model of the Jetson TX2")
 
 
 def _precision(precision: str) -> Precision:

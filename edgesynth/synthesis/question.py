@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from edgesynth_exporters.targets import find_target
-
+from edgesynth.devices import reachable_target
 from edgesynth.errors import RunError
 from edgesynth.records import Record
 from edgesynth.requirements import Requirement, parse_requirements
@@ -37,9 +36,12 @@ class Question(Record):
         return parse_requirements(self.requirements)
 
     def all_targets(self) -> list[str]:
-        """The targets to report on, and those that a requirement names. Raises EdgesynthError for an unknown one."""
+        """The targets to report on, and those that a requirement names.
+
+        Raises EdgesynthError for an unknown one, and for a board.
+        """
         named = [r.target for r in self.parsed() if r.target is not None]
-        return [find_target(name).name for name in dict.fromkeys([*self.targets, *named])]
+        return [reachable_target(name).name for name in dict.fromkeys([*self.targets, *named])]
 
 
 def recorded_question(journal: Journal) -> Question:

@@ -1,56 +1,82 @@
-"""Targets: the kinds of device that edgesynth knows."""
+"""Targets: the kinds of device that edgesynth knows, and those that the user defines.
 
-from dataclasses import dataclass
-from typing import Literal
+A user defines them in ~/.config/edgesynth/targets.toml, and in the file that $EDGESYNTH_TARGETS names:
+
+    [my-board]
+    based_on = "orin-nx"        # take over what is not stated here
+    jetpack = "6.2.3"           # with the TensorRT and the opset that are in it
+    memory_mib = 7620
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from edgesynth_exporters.errors import EdgesynthError
+from edgesynth_exporters.suggest import nearest
+from edgesynth_exporters.target import FACTS, Kind, PowerMode, Precision, Target
+from edgesynth_exporters.target_files import builtin_targets, read_targets
 
-__all__ = ["TARGETS", "Precision", "Target", "find_target"]
+__all__ = [
+    "FACTS",
+    "TARGETS",
+    "Kind",
+    "PowerMode",
+    "Precision",
+    "Target",
+    "all_targets",
+    "find_target",
+    "model_of",
+    "total_power_rule",
+]
 
-Precision = Literal["fp32", "fp16", "int8"]
+VARIABLE = "EDGESYNTH_TARGETS"
+
+TARGETS: Mapping[str, Target] = builtin_targets()
+"""Those that edgesynth knows, by name."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """A kind of device, as far as a model file and a measurement depend on it.
+def all_targets() -> dict[str, Target]:
+    """Those that edgesynth knows and those that the user's files define, by name.
 
-    `source` is what a figure for this target is called when it comes from this machine: a board measures, a
-    model estimates. `opset` is the greatest ONNX opset that its runtime takes. `tensorrt` is the version of TensorRT
-    on it ("8.2.1"), None where another runtime runs the network. `precisions` are those that its hardware computes
-    in, `memory_mib` all of its memory (on a Jetson CPU and GPU share it), None where unknown.
+    Raises EdgesynthError for a file of the user's that is wrong, or that $EDGESYNTH_TARGETS names and is not there.
     """
-
-    name: str
-    description: str
-    source: Literal["measured", "estimated"]
-    opset: int
-    tensorrt: str | None = None
-    precisions: tuple[Precision, ...] = ("fp32",)
-    memory_mib: int | None = None
-    compute_capability: str | None = None
-
-
-# TensorRT 8.2, the last one for a TX2, takes opset 13 at most (onnx-tensorrt, branch 8.2-GA, docs/operators.md).
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("host", "this machine, through the agent and ONNX Runtime", "measured", opset=13),
-        Target(
-            "tx2-sim",
-            "analytical model of a Jetson TX2 under TensorRT 8.2",
-            "estimated",
-            opset=13,
-            tensorrt="8.2.1",
-            precisions=("fp32", "fp16"),
-            memory_mib=7850,
-            compute_capability="6.2",
-        ),
-    )
-}
+    found = dict(TARGETS)
+    for path in _user_files():
+        found |= read_targets(path, found)
+    return found
 
 
 def find_target(name: str) -> Target:
-    """The target of that name. Raises EdgesynthError listing the known ones."""
-    if name not in TARGETS:
-        raise EdgesynthError(f"unknown target '{name}': known are {', '.join(TARGETS)}")
-    return TARGETS[name]
+    """The target of that name. Raises EdgesynthError listing the known ones, and what `all_targets` raises."""
+    # First those that need no file: a mistake in the user's own targets should not stand in their way.
+    if name in TARGETS:
+        return TARGETS[name]
+    targets = all_targets()
+    if name not in targets:
+        raise EdgesynthError(f"unknown target '{name}': known are {', '.join(targets)}{nearest(name, targets)}")
+    return targets[name]
+
+
+def model_of(target: Target) -> Target | None:
+    """The model that estimates for a board, or for the board that it is based on; None where there is none."""
+    boards = {target.name, target.based_on}
+    return next((each for each in TARGETS.values() if each.kind == "model" and each.based_on in boards), None)
+
+
+def total_power_rule(target: Target) -> str:
+    """How the total power is read, in words: "VDD_IN", "GPU + CPU", "VIN, else A + B", or "none"."""
+    return ", else ".join(" + ".join(alternative) for alternative in target.total_power) or "none"
+
+
+def _user_files() -> list[Path]:
+    named = os.environ.get(VARIABLE)
+    usual = _configuration() / "edgesynth" / "targets.toml"
+    paths = [usual] if os.path.lexists(usual) else []
+    return [*paths, Path(named).expanduser()] if named else paths
+
+
+def _configuration() -> Path:
+    """$XDG_CONFIG_HOME or ~/.config; a relative one is ignored, as the XDG base directory specification demands."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return base if base.is_absolute() else Path.home() / ".config"

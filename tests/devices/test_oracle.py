@@ -88,6 +88,12 @@ def test_open_oracle_refuses_an_unknown_target() -> None:
         open_oracle("tx3")
 
 
+@pytest.mark.parametrize(("target", "instead"), [("tx2", "use tx2-sim"), ("thor", "no model of it")])
+def test_open_oracle_refuses_a_board(target: str, instead: str) -> None:
+    with pytest.raises(EdgesynthError, match=f"^{target} is a board that has to be reached.*{instead}"):
+        open_oracle(target)
+
+
 def test_importing_devices_is_light() -> None:
     heavy = {"torch", "onnx", "onnxruntime", "numpy", "edgesynth_agent"}
     code = f"import sys, edgesynth.devices; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"

@@ -72,6 +72,10 @@ def test_what_cannot_be_estimated_is_refused_with_the_reason(model: Path, tmp_pa
         analyse(model, "tx2-sim", "bf16")
     with pytest.raises(EdgesynthError, match="unknown target 'tx3': known are"):
         analyse(model, "tx3")
+    with pytest.raises(EdgesynthError, match="tx2 is a board, not a model: estimate for tx2-sim"):
+        analyse(model, "tx2")
+    with pytest.raises(EdgesynthError, match="no model of target 'nano': estimate for tx2-sim"):
+        analyse(model, "nano")
     with pytest.raises(EdgesynthError, match=r"no model of target 'host'.*edgesynth bench"):
         analyse(model, "host")
     with pytest.raises(ModelFileError, match="no such file"):

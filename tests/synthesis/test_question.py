@@ -36,6 +36,12 @@ def test_an_unknown_target_is_named(change):
         QUESTION.model_copy(update=change).all_targets()
 
 
+@pytest.mark.parametrize("change", [{"targets": ("tx2",)}, {"requirements": ("latency_ms@tx2<=2",)}])
+def test_a_board_is_refused_before_anything_is_done(change):
+    with pytest.raises(EdgesynthError, match=r"tx2 is a board that has to be reached.*use tx2-sim"):
+        QUESTION.model_copy(update=change).all_targets()
+
+
 def test_a_slip_in_a_name_is_no_question():
     with pytest.raises(ValidationError, match="cylces"):
         Question(data="fake", prototype="resnet8", requirements=(), cylces=3)
