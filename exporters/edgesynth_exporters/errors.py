@@ -1,5 +1,7 @@
 """The root of the exception tree, and the errors of exporting. The whole tree is drawn in edgesynth/errors.py."""
 
+from collections.abc import Sequence
+
 __all__ = [
     "EdgesynthError",
     "EngineError",
@@ -9,6 +11,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "ParityError",
+    "first_line",
 ]
 
 
@@ -46,9 +49,14 @@ class EngineError(ExportError):
 
 
 class EngineRefusedError(EngineError):
-    """TensorRT does not take the network; the message names the node."""
+    """TensorRT does not take the network. `findings` are (node, operator, TensorRT's words), of which node and operator
+    are None where it names none."""
 
     exit_code = 1
+
+    def __init__(self, message: str, findings: Sequence[tuple[str | None, str | None, str]] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
 
 
 class MissingExtraError(EdgesynthError):
@@ -56,3 +64,9 @@ class MissingExtraError(EdgesynthError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs an extra package: pip install 'edgesynth[{extra}]'")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

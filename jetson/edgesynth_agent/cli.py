@@ -1,14 +1,17 @@
-"""The command line: `edgesynth-agent serve`, and `worker`, which the agent starts itself."""
+"""The command line: `edgesynth-agent serve`, `build`, and `worker`, which the agent starts itself."""
 
 import argparse
+import json
 import logging
 import os
 import signal
 import sys
 import threading
-from typing import List, Optional
+from typing import List, NoReturn, Optional
 
 from edgesynth_agent import __version__
+from edgesynth_agent.engines.tensorrt_api import MODULES
+from edgesynth_agent.engines.tensorrt_builder import PRECISIONS
 from edgesynth_agent.errors import AgentError, RequestError
 
 __all__ = ["main"]
@@ -16,14 +19,18 @@ __all__ = ["main"]
 # How often the server looks whether it is to stop: each look takes some microseconds from what is being measured.
 _STOP_POLL_S = 0.1
 
+_MAX_WORKSPACE_MIB = 1024 * 1024
+
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run a command; its exit code: 0 done, 2 bad usage, 3 the agent failed."""
+    """Run a command; its exit code: 0 done, 1 the answer is no, 2 bad usage or input, 3 agent or TensorRT failed."""
     arguments = _parser().parse_args(argv)
     if arguments.command == "worker":
         from edgesynth_agent.worker import run_worker
 
         return run_worker()
+    if arguments.command == "build":
+        _build(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         return _serve(arguments)
@@ -48,8 +55,90 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
     )
+    _add_build(commands.add_parser("build", help="an ONNX file -> a TensorRT engine of this device, and what it is"))
     commands.add_parser("worker", help="carry out one order on stdin (the agent starts this itself)")
     return parser
+
+
+def _add_build(build: argparse.ArgumentParser) -> None:
+    build.description = "Builds a TensorRT engine, and prints one JSON document: the engine, or why there is none."
+    build.add_argument("onnx", metavar="MODEL.onnx")
+    build.add_argument(
+        "--out", required=True, metavar="PLAN", help="the engine; PLAN.json beside it says what it is of"
+    )
+    build.add_argument("--module", choices=MODULES, default="tensorrt", help="default: %(default)s")
+    build.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    build.add_argument(
+        "--workspace-mib",
+        type=_workspace_mib,
+        default=1024,
+        metavar="N",
+        help="scratch memory that a layer may use, in MiB (default: %(default)s)",
+    )
+    timing = build.add_mutually_exclusive_group()
+    timing.add_argument("--timing-cache", metavar="FILE", help="read if it is there, written after the build")
+    timing.add_argument("--timing-cache-folder", metavar="DIR", help="one such file for each device and TensorRT")
+    build.add_argument("--calibration-cache", metavar="FILE", help="scales for int8, where the ONNX has none")
+    build.add_argument(
+        "--compute-capability",
+        action="append",
+        default=[],
+        metavar="X.Y",
+        help="of the GPUs to build for, or 'current' (tensorrt_rtx only; may be repeated; default: all that it can)",
+    )
+    build.add_argument("--device-model", type=_text, metavar="TEXT", help="default: what this device calls itself")
+    build.add_argument(
+        "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
+    )
+
+
+def _workspace_mib(text: str) -> int:
+    size = int(text)
+    if not 1 <= size <= _MAX_WORKSPACE_MIB:
+        raise argparse.ArgumentTypeError("it is between 1 and {}".format(_MAX_WORKSPACE_MIB))
+    return size
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text.strip()
+
+
+def _build(arguments: argparse.Namespace) -> NoReturn:
+    from edgesynth_agent.build import BuildRequest, run_build
+
+    if arguments.until_eof:
+        threading.Thread(target=_exit_at_eof, daemon=True).start()
+    document, code = run_build(
+        BuildRequest(
+            onnx=arguments.onnx,
+            out=arguments.out,
+            module=arguments.module,
+            precision=arguments.precision,
+            workspace_mib=arguments.workspace_mib,
+            timing_cache=arguments.timing_cache,
+            timing_cache_folder=arguments.timing_cache_folder,
+            calibration_cache=arguments.calibration_cache,
+            compute_capabilities=tuple(arguments.compute_capability),
+            device_model=arguments.device_model,
+        )
+    )
+    if document["error"] is not None:
+        print("edgesynth-agent: {where}: {what}; {next}".format(**document["error"]), file=sys.stderr)
+    for finding in document["findings"]:
+        print("  node '{node}' ({operator}): {reason}".format(**finding), file=sys.stderr)
+    print(json.dumps(document, indent=2, allow_nan=False))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Runtimes have crashed while being taken down; all is written, so there is nothing left to take down for.
+    os._exit(code)
+
+
+def _exit_at_eof() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(3)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -8,16 +8,19 @@
     ├── RefusedError           422: understood but not acceptable: wrong digest, no ONNX, external data, other target
     ├── StorageError           507: the disk is full or cannot be written
     ├── EngineError            a runtime is missing, refused the model, or failed while running it
+    │   └── BuildError         TensorRT could not build an engine
+    │       └── UnsupportedError  it does not take this network, or the GPU not this precision: the answer is no
     └── WorkerError            the child process of a job died or ran out of time
 
 The number is the HTTP status of the reply. Engine and worker errors end a job, so they travel in the job's document.
 Programming mistakes stay what they are; the server answers 500 for them and logs the traceback.
 """
 
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 __all__ = [
     "AgentError",
+    "BuildError",
     "BusyError",
     "EngineError",
     "NotFoundError",
@@ -25,6 +28,7 @@ __all__ = [
     "RequestError",
     "StorageError",
     "TooLargeError",
+    "UnsupportedError",
     "WorkerError",
     "internal_error",
 ]
@@ -73,6 +77,20 @@ class StorageError(AgentError):
 
 
 class EngineError(AgentError):
+    pass
+
+
+class BuildError(EngineError):
+    """`findings` are JSON objects {node, operator, reason}; node and operator are None where TensorRT names none."""
+
+    def __init__(
+        self, what: str, where: str, next_step: str, findings: Optional[List[Dict[str, Optional[str]]]] = None
+    ) -> None:
+        super().__init__(what, where, next_step)
+        self.findings = findings or []
+
+
+class UnsupportedError(BuildError):
     pass
 
 

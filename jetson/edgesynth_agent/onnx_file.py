@@ -5,11 +5,12 @@ needed are skipped, so the cost grows with the number of nodes and tensors, not 
 """
 
 import mmap
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple, Union
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple, Union
 
 from edgesynth_agent.errors import RefusedError
 
-__all__ = ["ModelSummary", "read_summary"]
+__all__ = ["ModelSummary", "read_nodes", "read_summary"]
 
 _MAX_DEPTH = 32  # graphs inside attributes of nodes, as If and Loop have them
 _MAX_FIELDS = 4_000_000  # some hundred times what a network for a small device has
@@ -33,13 +34,28 @@ class ModelSummary(NamedTuple):
 
 def read_summary(path: str) -> ModelSummary:
     """Raises RefusedError when the file is no ONNX model, or keeps weights in other files."""
+    with _mapped(path) as data:
+        return _Walk(data).summary()
+
+
+def read_nodes(path: str) -> List[Tuple[str, str]]:
+    """Name and operator of each node of the main graph, in the order of the file. A name may be empty.
+
+    Raises RefusedError when the file is no ONNX model.
+    """
+    with _mapped(path) as data:
+        return _Nodes(data).nodes()
+
+
+@contextmanager
+def _mapped(path: str) -> Iterator[mmap.mmap]:
     with open(path, "rb") as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # an empty file cannot be mapped
             raise _no_onnx("the file is empty") from None
         with data:
-            return _Walk(data).summary()
+            yield data
 
 
 def _no_onnx(why: str) -> RefusedError:
@@ -149,3 +165,22 @@ class _Walk:
             if byte < 0x80:
                 return value, position
         raise _no_onnx("a number is too long")
+
+
+class _Nodes(_Walk):
+    """One pass over the nodes of the main graph alone."""
+
+    def nodes(self) -> List[Tuple[str, str]]:
+        self._found: List[Tuple[str, str]] = []
+        self._each((0, len(self._data)), {7: self._graph})
+        return self._found
+
+    def _graph(self, span: Span) -> None:
+        self._each(span, {1: self._node})
+
+    def _node(self, span: Span) -> None:
+        texts = {3: "", 4: ""}
+        for number, value in self._fields(span):
+            if number in texts and not isinstance(value, int):
+                texts[number] = bytes(self._data[value[0] : value[1]]).decode("utf-8", "replace")
+        self._found.append((texts[3], texts[4]))

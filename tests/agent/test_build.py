@@ -1,0 +1,424 @@
+"""`edgesynth-agent build` as a command: its one document, its exit codes, and what it leaves on the disk."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import edgesynth_agent
+import jsonschema
+import numpy as np
+import pytest
+from edgesynth_agent import build
+from edgesynth_agent.build import BuildRequest, run_build
+from edgesynth_agent.plan import check_plan
+
+from tests.agent.engine_models import save_layers, save_product, save_quantized
+from tests.agent.fake_tensorrt import DEVICE, RELEASES, install, make, timing_cache
+from tests.needs import need
+
+PACKAGE = Path(edgesynth_agent.__file__).parent
+SCHEMA = json.loads((PACKAGE / "schemas" / "engine-1.json").read_text())
+MODEL = ("--device-model", DEVICE)
+
+
+@pytest.fixture
+def onnx(tmp_path):
+    return save_layers(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a fake `tensorrt` of a release where `build` below finds it."""
+
+    def put(release="8.2", **behaviour):
+        folder = tmp_path / "modules"
+        folder.mkdir(exist_ok=True)
+        install(folder, release, **behaviour)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(PACKAGE.parent)]))
+
+    return put
+
+
+def run(*arguments, python=sys.executable):
+    """Exit code, document (None where stdout is empty) and stderr."""
+    command = [python, "-m", "edgesynth_agent", "build", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd="/")
+    document = json.loads(done.stdout) if done.stdout else None
+    if document is not None:
+        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, document, done.stderr
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != "modules")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_plan_has_its_manifest_beside_it(tmp_path, onnx, fake, release):
+    fake(release)
+    code, document, said = run(onnx, "--out", tmp_path / "net.plan", *MODEL, "--workspace-mib", 64)
+    assert code == 0
+    # What TensorRT prints from C must not end up in the document.
+    assert said == "printed by TensorRT itself\n"
+    assert left(tmp_path) == ["net.onnx", "net.plan", "net.plan.json"]
+    assert json.loads((tmp_path / "net.plan.json").read_text()) == document
+    plan = (tmp_path / "net.plan").read_bytes()
+    digest = hashlib.sha256(plan).hexdigest()
+    assert document["plan"] == {"path": str(tmp_path / "net.plan"), "sha256": digest, "bytes": len(plan)}
+    assert document["onnx"]["sha256"] == document["key"]["onnx_sha256"] == hashlib.sha256(onnx.read_bytes()).hexdigest()
+    assert document["module"] == "tensorrt"
+    assert document["version"] == release + ".1"
+    assert document["precision"] == "fp32"
+    assert document["workspace_mib"] == 64
+    assert document["timing_cache"] is None
+    assert check_plan(str(tmp_path / "net.plan"), DEVICE, "tensorrt", release + ".1", "fp32") == plan
+
+
+def test_int8_by_a_calibration_cache_is_keyed_by_it(tmp_path, onnx, fake):
+    fake()
+    (tmp_path / "scales").write_bytes(b"scales")
+    options = ("--precision", "int8", "--calibration-cache", tmp_path / "scales", *MODEL)
+    code, document, _ = run(onnx, "--out", tmp_path / "net.plan", *options)
+    assert code == 0
+    assert document["key"]["calibration_sha256"] == hashlib.sha256(b"scales").hexdigest()
+
+
+class TestRefused:
+    """A no, or a failure, leaves an older plan as it was."""
+
+    @pytest.fixture(autouse=True)
+    def older(self, tmp_path):
+        (tmp_path / "net.plan").write_bytes(b"an older one")
+        yield
+        assert (tmp_path / "net.plan").read_bytes() == b"an older one"
+        assert [name for name in left(tmp_path) if "plan" in name] == ["net.plan"]
+
+    def test_by_the_parser_is_a_no_with_the_node(self, tmp_path, fake):
+        fake(refuses=("Det",))
+        path = save_layers(tmp_path / "net.onnx", ("Relu", "Det"))
+        code, document, said = run(path, "--out", tmp_path / "net.plan", *MODEL)
+        assert code == 1
+        assert document["built"] is False
+        assert [(one["node"], one["operator"]) for one in document["findings"]] == [("/layer/Det", "Det")]
+        assert "node '/layer/Det' (Det): UNSUPPORTED_NODE: no importer for Det" in said
+
+    def test_by_the_gpu_is_a_no(self, tmp_path, fake):
+        fake(fast=("fp16",))
+        path = save_quantized(tmp_path / "net.onnx")
+        code, document, _ = run(path, "--out", tmp_path / "net.plan", *MODEL, "--precision", "int8")
+        assert code == 1
+        assert document["error"]["what"] == "TensorRT says that its GPU has no fast int8"
+
+    @pytest.mark.parametrize(
+        ("behaviour", "what"),
+        [
+            ({"words": "out of memory"}, "TensorRT took the network and built no engine (out of memory)"),
+            ({"gpu": False}, "tensorrt cannot start a builder (CUDA initialization failure with error: 100)"),
+        ],
+    )
+    def test_a_build_that_fails_is_no_no(self, tmp_path, onnx, fake, behaviour, what):
+        fake(**behaviour)
+        code, document, _ = run(onnx, "--out", tmp_path / "net.plan", *MODEL)
+        assert code == 3
+        assert document["error"]["what"] == what
+
+    def test_a_crash_leaves_no_document(self, tmp_path, onnx, fake):
+        fake(dies_of=int(signal.SIGSEGV))
+        assert run(onnx, "--out", tmp_path / "net.plan", *MODEL)[:2] == (-signal.SIGSEGV, None)
+
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (None, "it cannot be read (No such file or directory)"),
+            (b"", "it is no ONNX model (the file is empty)"),
+            (b"no ONNX at all", "it is no ONNX model"),
+        ],
+    )
+    def test_a_bad_file_is_bad_input(self, tmp_path, fake, content, what):
+        fake()
+        if content is not None:
+            (tmp_path / "net.onnx").write_bytes(content)
+        code, document, said = run(tmp_path / "net.onnx", "--out", tmp_path / "net.plan", *MODEL)
+        assert code == 2
+        assert document["error"]["what"].startswith(what)
+        assert document["error"]["where"] == str(tmp_path / "net.onnx")
+        assert len(said.splitlines()) == 1
+
+    def test_a_calibration_cache_that_is_not_there_is_bad_input(self, tmp_path, onnx, fake):
+        fake()
+        options = ("--precision", "int8", "--calibration-cache", tmp_path / "scales", *MODEL)
+        code, document, _ = run(onnx, "--out", tmp_path / "net.plan", *options)
+        assert (code, document["error"]["where"]) == (2, str(tmp_path / "scales"))
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--precision", "fp8"),
+            ("--workspace-mib", "0"),
+            ("--workspace-mib", "much"),
+            ("--module", "json"),
+            ("--device-model", " "),
+            ("--timing-cache", "a", "--timing-cache-folder", "b"),
+        ],
+    )
+    def test_bad_usage(self, tmp_path, onnx, fake, options):
+        fake()
+        code, document, said = run(onnx, "--out", tmp_path / "net.plan", *options)
+        assert (code, document) == (2, None)
+        assert said.startswith("usage: edgesynth-agent build")
+
+
+@pytest.mark.parametrize("out", ["folder", "missing/net.plan"])
+def test_a_place_where_no_file_can_be_is_bad_input(tmp_path, onnx, fake, out):
+    fake()
+    (tmp_path / "folder").mkdir()
+    code, document, _ = run(onnx, "--out", tmp_path / out, *MODEL)
+    assert (code, document["error"]["what"]) == (2, "it is no place for a file")
+    assert left(tmp_path) == ["folder", "net.onnx"]
+
+
+def test_a_module_that_is_not_there_ends_in_the_command_that_installs_it(tmp_path, onnx, monkeypatch):
+    # A None in sys.modules is how an import is made to fail.
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan"), device_model=DEVICE))
+    assert code == 3
+    assert document["error"]["what"].startswith("tensorrt cannot be imported (ModuleNotFoundError")
+    assert document["error"]["next"].endswith("pip install 'edgesynth[tensorrt]'")
+    assert left(tmp_path) == ["net.onnx"]
+
+
+def test_a_device_without_a_name_is_not_guessed(tmp_path, onnx, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", make("8.2"))
+    monkeypatch.setattr(build, "device_model", lambda: None)
+    document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan")))
+    assert code == 3
+    assert "it has no NVIDIA GPU that says its name" in document["error"]["what"]
+
+
+def test_the_device_names_itself(tmp_path, onnx, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", make("8.2"))
+    monkeypatch.setattr(build, "device_model", lambda: "NVIDIA Jetson TX2")
+    document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan")))
+    assert code == 0
+    assert document["key"]["device_model"] == "NVIDIA Jetson TX2"
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), AttributeError("no such name")])
+def test_what_nobody_foresaw_is_a_document_too(tmp_path, onnx, monkeypatch, failure, capsys):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setitem(sys.modules, "tensorrt", make("8.2"))
+    monkeypatch.setattr(build, "build_plan", fail)
+    document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan"), device_model=DEVICE))
+    assert (code, document["built"]) == (3, False)
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+class TestTimingCache:
+    def test_is_written_and_read(self, tmp_path, onnx, fake):
+        fake()
+        options = ("--out", tmp_path / "net.plan", *MODEL, "--timing-cache", tmp_path / "new" / "timings")
+        for hit in (False, True):
+            code, document, _ = run(onnx, *options)
+            assert code == 0
+            content = (tmp_path / "new" / "timings").read_bytes()
+            assert content == timing_cache("8.2") + (b"++" if hit else b"+")
+            path = str(tmp_path / "new" / "timings")
+            assert document["timing_cache"] == {"path": path, "hit": hit, "bytes": len(content)}
+            assert document["warnings"] == []
+
+    def test_of_another_device_is_replaced_with_a_warning(self, tmp_path, onnx, fake):
+        fake()
+        (tmp_path / "timings").write_bytes(timing_cache("8.2", "orin"))
+        options = ("--out", tmp_path / "net.plan", *MODEL, "--timing-cache", tmp_path / "timings")
+        code, document, _ = run(onnx, *options)
+        assert (code, document["timing_cache"]["hit"]) == (0, False)
+        assert document["warnings"] == ["the timing cache is of another device or TensorRT, and a new one was started"]
+        assert (tmp_path / "timings").read_bytes() == timing_cache("8.2") + b"+"
+
+    def test_in_a_folder_has_a_name_of_module_version_and_device(self, tmp_path, onnx, fake):
+        fake()
+        options = ("--out", tmp_path / "net.plan", "--device-model", "NVIDIA Jetson/TX2")
+        code, document, _ = run(onnx, *options, "--timing-cache-folder", tmp_path / "cache")
+        assert code == 0
+        assert left(tmp_path / "cache") == ["tensorrt-8.2.1-NVIDIA-Jetson-TX2.cache"]
+        assert document["timing_cache"]["path"] == str(tmp_path / "cache" / "tensorrt-8.2.1-NVIDIA-Jetson-TX2.cache")
+
+    def test_that_cannot_be_used_costs_a_warning_and_no_engine(self, tmp_path, onnx, fake):
+        fake()
+        options = ("--out", tmp_path / "net.plan", *MODEL, "--timing-cache", tmp_path)
+        code, document, _ = run(onnx, *options)
+        assert code == 0
+        assert document["warnings"] == [
+            f"the timing cache {tmp_path} cannot be read (Is a directory)",
+            f"the timing cache was not saved: {tmp_path}: Is a directory; name a folder with space that may be written",
+        ]
+
+    def test_of_a_build_that_failed_is_not_written(self, tmp_path, onnx, fake):
+        fake(words="no")
+        assert run(onnx, "--out", tmp_path / "net.plan", *MODEL, "--timing-cache", tmp_path / "timings")[0] == 3
+        assert left(tmp_path) == ["net.onnx"]
+
+
+def test_it_ends_when_the_program_that_started_it_does(tmp_path, onnx, fake):
+    fake(takes_s=60)
+    command = [sys.executable, "-m", "edgesynth_agent", "build", onnx, "--out", tmp_path / "net.plan", *MODEL]
+    with subprocess.Popen([*command, "--until-eof"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stderr.readline()  # it builds
+        process.stdin.close()
+        assert process.wait(20) == 3
+    assert left(tmp_path) == ["net.onnx"]
+
+
+def test_the_builder_knows_no_version_and_no_number_of_an_enum():
+    for name in ("tensorrt_api.py", "tensorrt_builder.py"):
+        for node in ast.walk(ast.parse((PACKAGE / "engines" / name).read_text())):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "__version__")
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift):
+                assert not isinstance(node.right, ast.Constant)
+
+
+def test_importing_the_agent_imports_no_tensorrt():
+    code = "import sys, edgesynth_agent.cli, edgesynth_agent.build; "
+    code += "sys.exit(any(name.startswith('tensorrt') for name in sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=environment).returncode == 0
+
+
+@pytest.fixture
+def python36():
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob("3.6*/bin/python"))
+    python = os.environ.get("EDGESYNTH_PYTHON36") or (pyenv[-1] if pyenv else shutil.which("python3.6"))
+    need(python, "Python 3.6: on PATH, in pyenv, or named by EDGESYNTH_PYTHON36")
+    return python
+
+
+class TestPython36:
+    """The oldest TensorRT on the oldest Python, as on a TX2."""
+
+    @pytest.mark.parametrize("release", RELEASES)
+    def test_it_builds(self, tmp_path, onnx, fake, python36, release):
+        fake(release)
+        options = ("--out", tmp_path / "net.plan", *MODEL, "--timing-cache-folder", tmp_path / "cache")
+        code, document, said = run(onnx, *options, python=python36)
+        assert code == 0, said
+        assert document["timing_cache"]["bytes"] > 0
+        plan = str(tmp_path / "net.plan")
+        assert check_plan(plan, DEVICE, "tensorrt", release + ".1", "fp32") == Path(plan).read_bytes()
+
+    def test_it_builds_int8_from_a_calibration_cache(self, tmp_path, onnx, fake, python36):
+        fake()
+        (tmp_path / "scales").write_bytes(b"scales")
+        options = ("--precision", "int8", "--calibration-cache", tmp_path / "scales", *MODEL)
+        code, document, said = run(onnx, "--out", tmp_path / "net.plan", *options, python=python36)
+        assert code == 0, said
+        assert document["flags"] == ["FP16", "INT8", "TF32"]
+
+    def test_it_says_what_the_parser_refuses(self, tmp_path, fake, python36):
+        fake(refuses=("Det",))
+        path = save_layers(tmp_path / "net.onnx", ("Det",))
+        code, document, _ = run(path, "--out", tmp_path / "net.plan", *MODEL, python=python36)
+        assert code == 1
+        assert document["findings"][0]["node"] == "/layer/Det"
+
+    def test_it_refuses_a_wrong_plan(self, tmp_path, onnx, fake, python36):
+        fake()
+        assert run(onnx, "--out", tmp_path / "net.plan", *MODEL, python=python36)[0] == 0
+        code = (
+            "from edgesynth_agent.plan import check_plan\n"
+            f"check_plan({str(tmp_path / 'net.plan')!r}, 'orin', 'tensorrt', '8.2.1', 'fp32')"
+        )
+        done = subprocess.run([python36, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+        assert "its device model is 'quill' and 'orin' is wanted" in done.stderr
+
+
+class TestTensorRtRtx:
+    """The real TensorRT-RTX, which builds ahead of time where there is no GPU."""
+
+    @pytest.fixture(autouse=True)
+    def rtx(self, monkeypatch):
+        need(importlib.util.find_spec("tensorrt_rtx"), "TensorRT-RTX: pip install 'edgesynth[tensorrt-rtx]'")
+        monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
+
+    def build(self, path, *options):
+        return run(path, "--out", path.with_suffix(".plan"), "--module", "tensorrt_rtx", *options)
+
+    def test_builds_for_no_device_in_particular(self, onnx):
+        code, document, said = self.build(onnx)
+        assert code == 0, said
+        assert document["strongly_typed"]
+        assert document["key"]["device_model"] is None
+        assert document["key"]["compute_capabilities"] == []
+        assert document["inputs"] == [{"name": "x", "shape": [1, 3, 8, 8], "dtype": "float32"}]
+        assert document["warnings"] == []
+        assert document["plan"]["bytes"] > 1000
+
+    def test_the_same_file_gives_the_same_plan(self, onnx):
+        assert self.build(onnx)[1]["plan"] == self.build(onnx)[1]["plan"]
+
+    def test_builds_for_the_compute_capabilities_asked_for(self, onnx):
+        default = self.build(onnx)[1]
+        code, one, _ = self.build(onnx, "--compute-capability", "8.9")
+        assert code == 0
+        assert one["key"]["compute_capabilities"] == ["8.9"]
+        assert one["plan"]["sha256"] != default["plan"]["sha256"]
+        code, two, _ = self.build(onnx, "--compute-capability", "8.6", "--compute-capability", "8.9")
+        assert code == 0
+        assert two["plan"]["bytes"] > one["plan"]["bytes"]
+
+    @pytest.mark.parametrize("wanted", [("6.2",), ("8.7",), ("none",), ("sm86",), ("current", "8.6")])
+    def test_one_that_it_does_not_know_is_bad_usage(self, onnx, wanted):
+        options = [part for one in wanted for part in ("--compute-capability", one)]
+        code, document, _ = self.build(onnx, *options, *MODEL)
+        assert code == 2
+        assert document["error"]["next"].startswith("known are 7.5, 8.0, 8.6, 8.9, 12.0")
+
+    @pytest.mark.parametrize("names", [True, False])
+    def test_a_graph_that_it_does_not_take_is_a_no_with_the_node(self, tmp_path, names):
+        path = save_layers(tmp_path / "net.onnx", ("Relu", "com.example::Swoosh", "Det"), names=names)
+        code, document, _ = self.build(path)
+        assert code == 1
+        found = [(one["node"], one["operator"]) for one in document["findings"]]
+        assert found == [("/layer/Swoosh" if names else None, "Swoosh"), ("/layer/Det" if names else None, "Det")]
+        assert "Plugin not found" in document["findings"][0]["reason"]
+        assert left(tmp_path) == ["net.onnx"]
+
+    def test_what_turing_does_not_compute_names_the_node(self, tmp_path):
+        code, document, _ = self.build(save_product(tmp_path / "net.onnx"), "--compute-capability", "7.5")
+        assert code == 3
+        assert "built no engine" in document["error"]["what"]
+        (finding,) = document["findings"]
+        assert (finding["node"], finding["operator"]) == ("/head/Gemm", "Gemm")
+        assert "FP32 GEMM is not supported" in finding["reason"]
+        assert left(tmp_path) == ["net.onnx"]
+
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    def test_the_precision_is_that_of_the_file(self, tmp_path, precision):
+        path = tmp_path / "net.onnx"
+        save_layers(path, dtype=np.float16) if precision == "fp16" else save_quantized(path)
+        code, document, said = self.build(path, "--precision", precision)
+        assert code == 0, said
+        assert document["precision"] == precision
+
+    def test_fp16_of_a_file_in_fp32_is_refused(self, onnx):
+        code, document, _ = self.build(onnx, "--precision", "fp16")
+        assert code == 2
+        assert document["error"]["what"].endswith("tensorrt_rtx takes the precision from the ONNX")
+
+    def test_there_is_no_timing_cache(self, tmp_path, onnx):
+        code, document, _ = self.build(onnx, "--timing-cache", tmp_path / "timings")
+        assert code == 0
+        assert document["timing_cache"] is None
+        assert "there is no timing cache" in document["warnings"][0]
+        code, document, _ = self.build(onnx, "--timing-cache-folder", tmp_path)
+        assert document["warnings"] == []
+        assert left(tmp_path) == ["net.onnx", "net.plan", "net.plan.json"]
