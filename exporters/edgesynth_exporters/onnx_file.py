@@ -1,0 +1,219 @@
+"""Reading an ONNX file of any size without loading its weights, and refusing one that is damaged or dangerous."""
+
+import hashlib
+import mmap
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto
+
+from edgesynth_exporters.errors import ModelFileError
+from edgesynth_exporters.onnx_weights import Elements, element_bits, examine_elements, holds_nan
+from edgesynth_exporters.onnx_wire import Content, WireError, without_weights
+
+__all__ = ["OnnxFile", "has_elements", "inner_graphs", "read_onnx_file"]
+
+LARGEST = (2 << 30) - 1  # bytes of one protobuf message
+PIECE = 1 << 20  # bytes read at a time
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file. In `model` larger tensors have name, type and dimensions, and no elements.
+
+    `infinite` and `beyond_int32` name the larger ones with an infinite element, and those with an integer that INT32
+    cannot hold; `external` are the tensors kept in other files.
+    """
+
+    path: Path
+    sha256: str
+    model: onnx.ModelProto
+    infinite: frozenset[str] = frozenset()
+    beyond_int32: frozenset[str] = frozenset()
+    external: tuple[str, ...] = ()
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """The file at `path`, all of it looked at: structure, sizes of tensors, files of external data, NaN.
+
+    Memory grows with the number of nodes and tensors, not with the weights. Raises ModelFileError when the file is
+    missing, damaged or no ONNX, has a NaN among its weights, or keeps weights in a file that is missing, too short or
+    outside its own folder.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # asked first: opening a pipe would wait for its other end
+            raise ModelFileError(f"{path}: no file but a folder or device; name an ONNX file")
+        with path.open("rb") as file:
+            return _read(path, file)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _read(path: Path, file: BinaryIO) -> OnnxFile:
+    size = path.stat().st_size
+    if size == 0:
+        raise ModelFileError(f"{path}: not an ONNX file (it is empty)")
+    if size > LARGEST:
+        raise ModelFileError(f"{path}: larger than 2 GiB, which no ONNX file can be; keep its weights in another file")
+    try:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            structure, dropped = without_weights(data)
+        model = onnx.ModelProto.FromString(structure)
+        tensors = [TensorProto.FromString(entry.tensor) for entry in dropped]
+    except (WireError, DecodeError) as error:
+        raise ModelFileError(f"{path}: not an ONNX file, or a damaged one ({error})") from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelFileError(f"{path}: not an ONNX file, or one without any operator")
+    seen = _Seen(path)
+    for tensor, entry in zip(tensors, dropped, strict=True):
+        seen.large.add(_identity(tensor))
+        seen.add(tensor, examine_elements(file, tensor, entry.contents, seen.name(tensor)))
+    for tensor in _tensors(model):
+        seen.look_at(tensor)
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return OnnxFile(
+        path,
+        digest.hexdigest(),
+        model,
+        frozenset(seen.infinite),
+        frozenset(seen.beyond_int32),
+        tuple(sorted(set(seen.external))),
+    )
+
+
+@dataclass
+class _Seen:
+    """What was found out about the tensors of one file so far."""
+
+    path: Path
+    large: set[tuple[str, int, tuple[int, ...]]] = field(default_factory=set)
+    infinite: set[str] = field(default_factory=set)
+    beyond_int32: set[str] = field(default_factory=set)
+    external: list[str] = field(default_factory=list)
+
+    def name(self, tensor: TensorProto) -> str:
+        return f"{self.path}: tensor '{tensor.name}'" if tensor.name else f"{self.path}: a constant without a name"
+
+    def add(self, tensor: TensorProto, elements: Elements) -> None:
+        self.refuse_nan(tensor, elements.nan)
+        if elements.infinite:
+            self.infinite.add(tensor.name)
+        if elements.beyond_int32:
+            self.beyond_int32.add(tensor.name)
+
+    def refuse_nan(self, tensor: TensorProto, nan: bool) -> None:
+        if nan:
+            raise ModelFileError(f"{self.name(tensor)} holds a NaN; train or export the network again")
+
+    def look_at(self, tensor: TensorProto) -> None:
+        """A tensor of the parsed model: its elements are in it, in another file, or were examined before."""
+        where = self.name(tensor)
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            self.external.append(tensor.name)
+            self.add(tensor, _external(self.path, tensor, where))
+        elif has_elements(tensor):
+            self.refuse_nan(tensor, holds_nan(tensor, where))
+        elif _identity(tensor) not in self.large and 0 not in tensor.dims:
+            raise ModelFileError(f"{where} holds no elements; is the file whole?")
+
+
+def _external(path: Path, tensor: TensorProto, where: str) -> Elements:
+    """The elements of a tensor in another file, which must lie in the model's own folder."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if not location or "\0" in location:
+        raise ModelFileError(f"{where} is kept in another file without saying in which")
+    try:
+        folder = path.parent.resolve()
+        target = (folder / location).resolve()
+        if Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise ModelFileError(f"{where} is kept in '{location}', outside the model's own folder; it is not opened")
+        status = target.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{where} is kept in '{location}', which is no file")
+        content = _span(tensor, entries, status.st_size, where)
+        with target.open("rb") as file:
+            return examine_elements(file, tensor, [content], where)
+    except FileNotFoundError:
+        raise ModelFileError(f"{where} is kept in '{location}', which is missing; put it beside the model") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        raise ModelFileError(f"{where} is kept in '{location}', which cannot be read ({error})") from error
+
+
+def _span(tensor: TensorProto, entries: dict[str, str], size: int, where: str) -> Content:
+    bits = element_bits(tensor.data_type)
+    if bits is None:
+        raise ModelFileError(f"{where} is of type {tensor.data_type}, which is no type of weights")
+    count = 1
+    for dim in tensor.dims:
+        count *= max(dim, 0)
+    try:
+        start = int(entries.get("offset") or 0)
+        length = int(entries.get("length") or (count * bits + 7) // 8)
+    except ValueError as error:
+        raise ModelFileError(f"{where} is kept in another file at a place that is no number") from error
+    if start < 0 or length < 0 or start + length > size:
+        raise ModelFileError(
+            f"{where} is kept at bytes {start:,} to {start + length:,} of '{entries['location']}', "
+            f"which has {size:,}; is that file whole?"
+        )
+    return Content("raw", start, length)
+
+
+def has_elements(tensor: TensorProto) -> bool:
+    """Whether a parsed tensor has its elements with it."""
+    return bool(
+        tensor.raw_data
+        or tensor.float_data
+        or tensor.int32_data
+        or tensor.int64_data
+        or tensor.double_data
+        or tensor.uint64_data
+        or tensor.string_data
+    )
+
+
+def inner_graphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The graphs within a node, with the names of their attributes: branches of an If, bodies of a Loop or Scan."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for graph in attribute.graphs:
+            yield attribute.name, graph
+
+
+def _identity(tensor: TensorProto) -> tuple[str, int, tuple[int, ...]]:
+    return tensor.name, tensor.data_type, tuple(tensor.dims)
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model: initializers and constants, in graphs within nodes and in functions too."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+        while nodes:
+            node = nodes.pop()
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                sparse_tensors = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+                for sparse in (*sparse_tensors, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+            graphs.extend(graph for _, graph in inner_graphs(node))
