@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgesynth import __version__
-from edgesynth.cli import bench, check, data, doctor, estimate, generate, report, synth, targets
+from edgesynth.cli import bench, check, data, doctor, estimate, export, generate, report, synth, targets
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["app", "main", "run", "set_environment"]
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(synth.synth)
 app.command()(generate.generate)
+app.command()(export.export)
 app.command()(report.report)
 app.command()(check.check)
 app.command()(bench.bench)

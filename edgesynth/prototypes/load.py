@@ -17,22 +17,20 @@ from edgesynth.prototypes.weights import load_weights
 __all__ = ["load_prototype"]
 
 
-def load_prototype(spec: str, in_channels: int, num_classes: int, weights: Path | None = None) -> nn.Module:
+def load_prototype(spec: str, in_channels: int, num_classes: int | None, weights: Path | None = None) -> nn.Module:
     """The network that `spec` names: a built-in prototype, or package.module:function.
 
     The function (or class) may be in any package or in the current directory, and returns any nn.Module. It
-    is given `in_channels` and `num_classes` as far as its signature names them. Its code runs, so it must be
-    trusted; `weights`, a safetensors file, need not be. Random initialisation draws from torch's global
-    generator: call torch.manual_seed before for the same network again.
+    is given `in_channels` and `num_classes` as far as its signature names them; None is a number that is not known.
+    Its code runs, so it must be trusted; `weights`, a safetensors file, need not be. Random initialisation draws from
+    torch's global generator: call torch.manual_seed before for the same network again.
 
     Raises PrototypeError, in one line that says what to do, if there is no such function, if it cannot be
     called with what is known here, raises, or returns something else, or if the weights do not fit.
     """
-    if spec in PROTOTYPES:
-        model = PROTOTYPES[spec](in_channels, num_classes)
-    else:
-        with _current_directory_importable():
-            model = _call(spec, _find(spec), {"in_channels": in_channels, "num_classes": num_classes})
+    known = {"in_channels": in_channels} | ({} if num_classes is None else {"num_classes": num_classes})
+    with _current_directory_importable():
+        model = _call(spec, PROTOTYPES[spec] if spec in PROTOTYPES else _find(spec), known)
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -66,9 +64,12 @@ def _call(spec: str, function: Callable[..., object], known: dict[str, int]) -> 
     given = {each.name: known[each.name] for each in by_name if each.name in known}
     for each in parameters:
         if each.default is each.empty and each.name not in given and each.kind not in _VARIABLE:
+            if each.name == "num_classes":
+                raise PrototypeError(f"prototype {spec} wants the number of classes: give --data, or --classes")
+            given_here = f"{' and '.join(known)} {'are' if len(known) > 1 else 'is'} given"
             raise PrototypeError(
-                f"prototype {spec}: its parameter {each.name!r} has no default, and only {' and '.join(known)} "
-                "are given: add a default, or name a function of your own that calls it"
+                f"prototype {spec}: its parameter {each.name!r} has no default, and only {given_here}: "
+                "add a default, or name a function of your own that calls it"
             )
     try:
         model = function(**given)

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgesynth_exporters.errors import ExportError
+from edgesynth_exporters.errors import ExportError, first_line
 from edgesynth_exporters.files import write_atomically
 from edgesynth_exporters.outputs import OUTPUT, named_outputs
 
@@ -53,8 +53,7 @@ def export_onnx(module: nn.Module, example: Tensor, path: Path, opset: int) -> N
         model = onnx.load_from_string(buffer.getvalue())
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"cannot export {type(module).__name__} at opset {opset}: {first_line}") from error
+        raise ExportError(f"cannot export {type(module).__name__} at opset {opset}: {first_line(error)}") from error
     _assert_as_asked(model, opset)
     try:
         write_atomically(path, model.SerializeToString(deterministic=True))

@@ -1,22 +1,23 @@
 """Does the exported file compute what the PyTorch network computes?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth_exporters.errors import ModelFileError, ParityError
-from edgesynth_exporters.runtime import onnx_runtime
+from edgesynth_exporters.errors import ModelFileError, ParityError, first_line
+from edgesynth_exporters.runtime import open_session
 
-__all__ = ["ParityResult", "check_parity", "run_onnx", "run_onnx_outputs"]
+__all__ = ["ParityResult", "check_parity", "open_runner", "run_onnx", "run_onnx_outputs"]
 
 FloatArray = NDArray[np.float32]
 
 TOLERANCE = 1e-3
 """Greatest error, relative to the greatest output (or absolute, where outputs are below 1): fp32 against fp32,
-so only the order of additions differs."""
+so only the order of additions differs. Laxer than the bounds of `edgesynth export` (comparison.py), which judges one
+network that somebody wants: here a network of a search that was trained for hours would be lost to a near tie."""
 
 AGREEMENT = 0.99
 """Least share of images with the same greatest output: near ties may fall either way."""
@@ -74,28 +75,33 @@ def run_onnx(path: Path, images: FloatArray) -> FloatArray:
     return next(iter(run_onnx_outputs(path, images).values()))
 
 
-def run_onnx_outputs(path: Path, images: FloatArray) -> dict[str, FloatArray]:
-    """Outputs of an ONNX file by name, for images (N, C, H, W), in batches of the file's own static batch size.
+def run_onnx_outputs(path: Path, images: FloatArray, exact: bool = False) -> dict[str, FloatArray]:
+    """Outputs of an ONNX file by name, for images (N, C, H, W), in batches of the file's own static batch size; `exact`
+    as for `open_session`.
 
     Raises ModelFileError where the file does not load or the images do not fill whole batches.
     """
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    return open_runner(path, exact)(images)
+
+
+def open_runner(path: Path, exact: bool = False) -> Callable[[FloatArray], dict[str, FloatArray]]:
+    """`run_onnx_outputs` of a file that is loaded once."""
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(str(path), exact)
     except Exception as error:
-        raise ModelFileError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+        raise ModelFileError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
     model_input = session.get_inputs()[0]
+    names = [output.name for output in session.get_outputs()]
     batch = model_input.shape[0]
-    if not isinstance(batch, int) or not len(images) or len(images) % batch:
-        raise ModelFileError(f"{path}: {len(images)} images do not fill batches of {batch}")
-    try:
-        outputs = [
-            session.run(None, {model_input.name: images[start : start + batch]})
-            for start in range(0, len(images), batch)
-        ]
-        names = [output.name for output in session.get_outputs()]
-        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*outputs, strict=True), strict=True)}
-    except Exception as error:
-        raise ModelFileError(f"{path}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from error
+
+    def run(images: FloatArray) -> dict[str, FloatArray]:
+        if not isinstance(batch, int) or not len(images) or len(images) % batch:
+            raise ModelFileError(f"{path}: {len(images)} images do not fill batches of {batch}")
+        starts = range(0, len(images), batch)
+        try:
+            outputs = [session.run(None, {model_input.name: images[start : start + batch]}) for start in starts]
+            return {name: np.concatenate(parts) for name, parts in zip(names, zip(*outputs, strict=True), strict=True)}
+        except Exception as error:
+            raise ModelFileError(f"{path}: ONNX Runtime cannot run it: {first_line(error)}") from error
+
+    return run
