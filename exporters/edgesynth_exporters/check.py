@@ -11,7 +11,7 @@ from edgesynth_exporters.check_file import file_findings, opset_of, precision_fi
 from edgesynth_exporters.check_memory import estimate_memory, memory_findings
 from edgesynth_exporters.check_nodes import NodeChecker
 from edgesynth_exporters.errors import ModelFileError
-from edgesynth_exporters.findings import Finding, MemoryEstimate, Report
+from edgesynth_exporters.findings import Finding, MemoryEstimate, Report, plain
 from edgesynth_exporters.onnx_file import OnnxFile, inner_graphs, read_onnx_file
 from edgesynth_exporters.onnx_scopes import NodeView, open_scope, walk
 from edgesynth_exporters.rules import Table, table_for
@@ -32,8 +32,8 @@ def check_model(path: Path, target: Target, precision: Precision = "fp32") -> Re
     """
     try:
         return _check(path, target, precision)
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"{path}: not an ONNX file, or a damaged one (a name in it is no text)") from error
+    except ModelFileError as error:
+        raise ModelFileError(plain(str(error))) from error
 
 
 def _check(path: Path, target: Target, precision: Precision) -> Report:
@@ -45,7 +45,7 @@ def _check(path: Path, target: Target, precision: Precision) -> Report:
     scope = open_scope(model.graph, path)
     invalid = {view.name: reason for view in walk(scope, path) if (reason := checker.invalid(view)) is not None}
     if not invalid:
-        scope = open_scope(_with_shapes(model).graph, path)
+        scope = open_scope(_with_shapes(model, scope.order).graph, path)
     width = channel_width(target, precision)
     nodes: list[Finding] = []
     operators: set[str] = set()
@@ -87,12 +87,24 @@ def _forbidden(view: NodeView, reason: str) -> Finding:
     )
 
 
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+def _with_shapes(model: onnx.ModelProto, order: list[int]) -> onnx.ModelProto:
     """The model with the types and shapes that ONNX can work out; as it is, where that fails."""
     try:
-        return shape_inference.infer_shapes(model, data_prop=True)
+        if order == sorted(order):
+            return shape_inference.infer_shapes(model, data_prop=True)
+        inferred = shape_inference.infer_shapes(_with_nodes(model, order), data_prop=True)
     except Exception:  # InferenceError, and what operators make it raise: what is unknown then stays unknown
         return model
+    return _with_nodes(inferred, sorted(range(len(order)), key=order.__getitem__))  # as they are in the file
+
+
+def _with_nodes(model: onnx.ModelProto, order: list[int]) -> onnx.ModelProto:
+    """A copy of the model with its nodes in another order."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.node[:]
+    copy.graph.node.extend(model.graph.node[index] for index in order)
+    return copy
 
 
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

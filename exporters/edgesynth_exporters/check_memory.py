@@ -73,11 +73,11 @@ class _Sizes:
 
 
 def _weights(scope: Scope, path: Path, sizes: _Sizes) -> int:
-    read: set[str] = set()
+    read: dict[str, None] = {}  # a set in the order of the nodes
     total = 0
     for node in scope.graph.node:
         if not all(not name or scope.is_folded(name) for name in node.output) or any(inner_graphs(node)):
-            read.update(name for name in node.input if name in scope.folds)
+            read.update((name, None) for name in node.input if name in scope.folds)
         for attribute, graph in inner_graphs(node):
             total += _weights(open_scope(graph, path, scope, f"{attribute}/"), path, sizes)
     return total + sum(sizes.bytes(scope, name) for name in read)
@@ -98,10 +98,11 @@ def _peak(scope: Scope, path: Path, sizes: _Sizes) -> int:
         for attribute, graph in inner_graphs(node):
             inner[step] += _peak(open_scope(graph, path, scope, f"{attribute}/"), path, sizes)
     change = [0] * (end + 2)
-    for name in born.keys() & last.keys():  # what nobody reads is not kept
-        size = sizes.bytes(scope, name)
-        change[born[name]] += size
-        change[last[name] + 1] -= size
+    for name, step in born.items():
+        if name in last:  # what nobody reads is not kept
+            size = sizes.bytes(scope, name)
+            change[step] += size
+            change[last[name] + 1] -= size
     alive, peak = 0, 0
     for step in range(end):
         alive += change[step]

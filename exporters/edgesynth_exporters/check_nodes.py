@@ -16,6 +16,7 @@ from edgesynth_exporters.rules import Table, remedy
 __all__ = ["NodeChecker"]
 
 FORMAT = "https://github.com/onnx/onnx/blob/v1.17.0/docs/Operators.md"
+GREATEST = 2**31 - 1  # version that ONNX's checker can hold
 CLAMPED_AT_WILL = {"Slice": range(1, 5), "Loop": range(1)}
 """Inputs where "as large as can be" means "to the end", which it still does after clamping."""
 
@@ -29,9 +30,12 @@ class NodeChecker:
         self._beyond_int32 = beyond_int32
         self._known_opset = 1 <= opset <= onnx.defs.onnx_opset_version()
         self._context = checker.C.CheckerContext()
-        self._context.ir_version = max(model.ir_version, 3)
-        domains = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
-        self._context.opset_imports = {"": opset, **domains}
+        self._context.ir_version = min(max(model.ir_version, 3), GREATEST)
+        domains = {
+            "" if entry.domain == "ai.onnx" else entry.domain: min(max(entry.version, 1), GREATEST)
+            for entry in model.opset_import
+        }
+        self._context.opset_imports = {"": 1, **domains}
 
     def invalid(self, view: NodeView) -> str | None:
         """Why ONNX itself forbids the node, None where it does not or cannot tell."""
@@ -40,7 +44,7 @@ class NodeChecker:
             attribute.HasField("t") and not has_elements(attribute.t) and 0 not in attribute.t.dims
             for attribute in node.attribute
         )
-        known = self._known_opset and onnx.defs.has(node.op_type, node.domain)
+        known = self._known_opset and _is_defined(node)
         if stripped or not known or any(inner_graphs(node)):
             return None
         try:
@@ -56,7 +60,7 @@ class NodeChecker:
             yield from self._foreign(view)
             return
         if table.operators is None:
-            if not onnx.defs.has(view.proto.op_type, view.proto.domain):
+            if not _is_defined(view.proto):
                 yield self._refusal(view, "operator", "is no operator of ONNX", "export it again", FORMAT)
             return
         if operator not in table.operators:
@@ -120,7 +124,7 @@ class NodeChecker:
                 view.index,
                 operator,
             )
-        elif any(table.casts.get(kind, kind) not in table.types for kind in results):
+        elif any(table.casts.get(kind, kind) not in (table.types - table.io_types) | types for kind in results):
             reason = f"makes {results[0]}, a type that {table.title} does not have"
             yield self._refusal(view, "type", reason, "cast to a type that is listed", table.source)
 
@@ -135,3 +139,8 @@ class NodeChecker:
             if name in self._beyond_int32 if array is None else beyond_int32(array):
                 reason = f"'{name}' holds integers that INT32 cannot: TensorRT clamps them"
                 yield self._refusal(view, "int64-range", reason, "use numbers within 32 bits", self._table.source)
+
+
+def _is_defined(node: onnx.NodeProto) -> bool:
+    """Whether the standard has this operator."""
+    return onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain)

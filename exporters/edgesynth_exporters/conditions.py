@@ -90,6 +90,13 @@ def _attribute_halves(parameters: Parameters, view: NodeView, _: Table) -> bool:
     return all(first == second for first, second in pairs)
 
 
+def _equation_plain(parameters: Parameters, view: NodeView, _: Table) -> bool:
+    """An equation of Einsum without an ellipsis, in which no term has an index twice."""
+    equation = "".join(str(part) for part in _elements(_attribute(view, parameters))).replace(" ", "")
+    terms = equation.replace("->", ",").split(",")
+    return "." not in equation and all(len(set(term)) == len(term) for term in terms)
+
+
 def _inputs_constant(parameters: Parameters, view: NodeView, _: Table) -> bool:
     """Each is an initializer or a constant, or one of those behind operators in `through`."""
     return all(_is_weight(view, name, frozenset(parameters.get("through", ()))) for name in _inputs(parameters, view))
@@ -173,6 +180,7 @@ CONDITIONS: dict[str, Callable[[Parameters, NodeView, Table], bool]] = {
     "attribute-least": _attribute_least,
     "attributes-absent": _attributes_absent,
     "attribute-halves": _attribute_halves,
+    "equation-plain": _equation_plain,
     "inputs-constant": _inputs_constant,
     "inputs-fold": _inputs_fold,
     "inputs-absent": _inputs_absent,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Finding", "MemoryEstimate", "Report"]
+__all__ = ["Finding", "MemoryEstimate", "Report", "plain"]
 
 SHOWN = 4  # nodes of one finding that are named to a person; the document has all
 
@@ -87,7 +87,7 @@ class Report:
         """The report for a person: the verdict, then each kind of finding once with the nodes it concerns."""
         counts = [sum(finding.severity == kind for finding in self.findings) for kind in ("error", "warning")]
         numbers = ", ".join(_counted(n, kind) for n, kind in zip(counts, ("error", "warning"), strict=True) if n)
-        yield _plain(
+        yield plain(
             f"{self.file.name} on {self.target} ({self.runtime}, opset {self.opset}, {self.precision}): "
             f"{self.verdict}{', ' if numbers else ''}{numbers}"
         )
@@ -97,15 +97,15 @@ class Report:
             groups.setdefault(key, []).append(finding)
         for (severity, rule, operator, reason), found in groups.items():
             yield ""
-            yield _plain(f"{severity:7}  {f'{operator}: ' if operator else ''}{reason}  [{rule}]")
+            yield plain(f"{severity:7}  {f'{operator}: ' if operator else ''}{reason}  [{rule}]")
             nodes = [finding.node for finding in found if finding.node is not None]
             if nodes:
                 more = f", and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
-                yield _plain(f"  {'nodes' if len(nodes) > 1 else 'node':5}  {', '.join(nodes[:SHOWN])}{more}")
-            yield _plain(f"  {'do':5}  {found[0].remedy}")
-            yield _plain(f"  {'see':5}  {found[0].source}")
+                yield plain(f"  {'nodes' if len(nodes) > 1 else 'node':5}  {', '.join(nodes[:SHOWN])}{more}")
+            yield plain(f"  {'do':5}  {found[0].remedy}")
+            yield plain(f"  {'see':5}  {found[0].source}")
         yield ""
-        yield _plain(f"memory   {_memory(self.memory)}")
+        yield plain(f"memory   {_memory(self.memory)}")
 
 
 def _memory(memory: MemoryEstimate) -> str:
@@ -123,6 +123,6 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _plain(text: str) -> str:
-    """Names come from the file: nothing in them may steer a terminal."""
+def plain(text: str) -> str:
+    """`text` on one line. Names in it come from a file: nothing in them may steer a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

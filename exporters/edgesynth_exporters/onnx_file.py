@@ -71,12 +71,13 @@ def _read(path: Path, file: BinaryIO) -> OnnxFile:
         raise ModelFileError(f"{path}: not an ONNX file, or a damaged one ({error})") from error
     if not model.graph.node or not model.graph.output:
         raise ModelFileError(f"{path}: not an ONNX file, or one without any operator")
+    if not all(isinstance(name, str) for name in _names(model)):  # protobuf hands over what is no text as bytes
+        raise ModelFileError(f"{path}: not an ONNX file, or a damaged one (a name in it is no text)")
     seen = _Seen(path)
     for tensor, entry in zip(tensors, dropped, strict=True):
-        seen.large.add(_identity(tensor))
-        seen.add(tensor, examine_elements(file, tensor, entry.contents, seen.name(tensor)))
-    for tensor in _tensors(model):
-        seen.look_at(tensor)
+        seen.large[_identity(tensor)] = examine_elements(file, tensor, entry.contents, seen.name(tensor))
+    for tensor, is_weight in _tensors(model):
+        seen.look_at(tensor, is_weight)
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(PIECE):
@@ -96,7 +97,7 @@ class _Seen:
     """What was found out about the tensors of one file so far."""
 
     path: Path
-    large: set[tuple[str, int, tuple[int, ...]]] = field(default_factory=set)
+    large: dict[tuple[str, int, tuple[int, ...]], Elements] = field(default_factory=dict)
     infinite: set[str] = field(default_factory=set)
     beyond_int32: set[str] = field(default_factory=set)
     external: list[str] = field(default_factory=list)
@@ -104,27 +105,26 @@ class _Seen:
     def name(self, tensor: TensorProto) -> str:
         return f"{self.path}: tensor '{tensor.name}'" if tensor.name else f"{self.path}: a constant without a name"
 
-    def add(self, tensor: TensorProto, elements: Elements) -> None:
-        self.refuse_nan(tensor, elements.nan)
-        if elements.infinite:
-            self.infinite.add(tensor.name)
-        if elements.beyond_int32:
-            self.beyond_int32.add(tensor.name)
-
-    def refuse_nan(self, tensor: TensorProto, nan: bool) -> None:
-        if nan:
-            raise ModelFileError(f"{self.name(tensor)} holds a NaN; train or export the network again")
-
-    def look_at(self, tensor: TensorProto) -> None:
+    def look_at(self, tensor: TensorProto, is_weight: bool) -> None:
         """A tensor of the parsed model: its elements are in it, in another file, or were examined before."""
         where = self.name(tensor)
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             self.external.append(tensor.name)
-            self.add(tensor, _external(self.path, tensor, where))
+            elements = _external(self.path, tensor, where)
         elif has_elements(tensor):
-            self.refuse_nan(tensor, holds_nan(tensor, where))
-        elif _identity(tensor) not in self.large and 0 not in tensor.dims:
+            elements = Elements(nan=holds_nan(tensor, where))
+        elif 0 in tensor.dims:
+            elements = Elements()
+        elif _identity(tensor) in self.large:
+            elements = self.large[_identity(tensor)]
+        else:
             raise ModelFileError(f"{where} holds no elements; is the file whole?")
+        if is_weight and elements.nan:
+            raise ModelFileError(f"{where} holds a NaN; train or export the network again")
+        if elements.infinite:
+            self.infinite.add(tensor.name)
+        if elements.beyond_int32:
+            self.beyond_int32.add(tensor.name)
 
 
 def _external(path: Path, tensor: TensorProto, where: str) -> Elements:
@@ -196,24 +196,56 @@ def _identity(tensor: TensorProto) -> tuple[str, int, tuple[int, ...]]:
     return tensor.name, tensor.data_type, tuple(tensor.dims)
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of a model: initializers and constants, in graphs within nodes and in functions too."""
-    graphs = [model.graph]
-    nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes.extend(graph.node)
-        while nodes:
-            node = nodes.pop()
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
-                sparse_tensors = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
-                for sparse in (*sparse_tensors, *attribute.sparse_tensors):
-                    yield from (sparse.values, sparse.indices)
-            graphs.extend(graph for _, graph in inner_graphs(node))
+def _tensors(model: onnx.ModelProto) -> Iterator[tuple[TensorProto, bool]]:
+    """Every tensor of a model, in graphs within nodes and in functions too; whether it is an initializer or a constant.
+
+    Others are attributes, where a NaN may have a meaning of its own.
+    """
+    graphs, nodes = _parts(model)
+    for graph in graphs:
+        yield from ((tensor, True) for tensor in graph.initializer)
+        for sparse in graph.sparse_initializer:
+            yield from ((tensor, True) for tensor in (sparse.values, sparse.indices))
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from ((tensor, node.op_type == "Constant") for tensor in _attached(attribute))
+
+
+def _parts(model: onnx.ModelProto) -> tuple[list[onnx.GraphProto], list[onnx.NodeProto]]:
+    """All graphs and nodes of a model, those within nodes and functions too."""
+    graphs, nodes, seen = [model.graph], [node for function in model.functions for node in function.node], 0
+    for graph in graphs:  # the lists grow while they are read
+        nodes.extend(graph.node)
+        while seen < len(nodes):
+            graphs.extend(inner for _, inner in inner_graphs(nodes[seen]))
+            seen += 1
+    return graphs, nodes
+
+
+def _names(model: onnx.ModelProto) -> Iterator[str]:
+    """Every text of a model that anything here reads."""
+    graphs, nodes = _parts(model)
+    yield from (entry.domain for entry in model.opset_import)
+    for function in model.functions:
+        yield from (function.domain, function.name, *function.input, *function.output, *function.attribute)
+    for graph in graphs:
+        yield graph.name
+        for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+            yield from (value.name for value in values)
+        yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor, _ in _tensors(model):
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+
+
+def _attached(attribute: onnx.AttributeProto) -> Iterator[TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    if attribute.HasField("sparse_tensor"):
+        yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+    for sparse in attribute.sparse_tensors:
+        yield from (sparse.values, sparse.indices)

@@ -96,6 +96,8 @@ def holds_nan(tensor: TensorProto, where: str) -> bool:
     """
     if tensor.data_type == TensorProto.STRING:
         return False
+    if any(dim < 0 for dim in tensor.dims):
+        raise ModelFileError(f"{where} has a negative dimension")
     values = _array(tensor, where)
     if tensor.data_type not in _EXPONENTS:
         return False

@@ -4,6 +4,7 @@ A table may be `based_on` an earlier one and then says only what changed. Its ke
 
     runtime, version, opset = [least, greatest] (0: not stated), source, note
     types                   element types that tensors may have
+    io_types                those of them that only inputs and outputs of a network may have
     casts                   types that are silently computed as another
     [[operators]]           names, and the types that their data may have
     unsupported             operators that the list names as not supported
@@ -57,6 +58,7 @@ class Table:
     opset: tuple[int, int]
     source: str
     types: frozenset[str]
+    io_types: frozenset[str]
     casts: Mapping[str, str]
     operators: Mapping[str, frozenset[str]] | None
     unsupported: frozenset[str]
@@ -130,6 +132,7 @@ def load_table(name: str) -> Table:
         opset=(content["opset"][0], content["opset"][1]),
         source=content["source"],
         types=frozenset(content["types"]),
+        io_types=frozenset(content["io_types"]),
         casts=content["casts"],
         operators=content["operators"] or None,
         unsupported=frozenset(content["unsupported"]) - content["operators"].keys(),
@@ -199,6 +202,7 @@ _EMPTY: dict[str, Any] = {
     "rules": {},
     "opset": [0, 0],
     "types": [],
+    "io_types": [],
     "domains": [""],
     "typed_outputs": [],
     "plugin_suffix": "",
