@@ -171,7 +171,8 @@ def _module(
     code = _CODE_OF_MODULE.format(folder=str(Path.cwd()), spec=spec, channels=shape[0], classes=classes)
     warnings = () if weights is not None else (f"no --weights: {name} has the weights that {spec} gives it",)
     if loaded is not None:
-        return replace(_with_data(name, module, loaded, source, code, int8), warnings=warnings)
+        subject = _with_data(name, module, loaded, source, code, int8)
+        return replace(subject, warnings=(*warnings, *subject.warnings))
     noise = np.random.default_rng(NOISE_SEED).standard_normal((PARITY_IMAGES, *shape), dtype=np.float32)
     return Subject(
         name=name,

@@ -35,6 +35,12 @@ module = make({kind})"""
 LABELS = np.arange(256) % 4
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """The user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def subject(kind=Residual, module=None, **changes):
     given = {
         "name": "net",
