@@ -10,7 +10,7 @@ from edgesynth import __version__
 from edgesynth.cli.main import app, run
 from edgesynth.errors import EdgesynthError
 
-COMMANDS = ["synth", "generate", "report", "check", "bench", "estimate", "data", "targets", "doctor"]
+COMMANDS = ["synth", "generate", "export", "report", "check", "bench", "estimate", "data", "targets", "doctor"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
