@@ -264,6 +264,15 @@ def test_functions_that_never_end(tmp_path):
     refused(save(tmp_path / "n.onnx", call, functions=laughs), "more than 1,000,000 are not looked at")
 
 
+@pytest.mark.parametrize("number", [2**40, 0, -7])
+def test_versions_out_of_this_world(tmp_path, number):
+    path = save(tmp_path / "m.onnx", [node("Relu", ["x"], ["y"])])
+    model = onnx.load(path)
+    model.opset_import[0].version = model.ir_version = number
+    path.write_bytes(model.SerializeToString())
+    assert [f.rule for f in check_model(path, target()).findings] == ["opset"]
+
+
 def test_names_that_are_no_text(tmp_path):
     path = save(tmp_path / "m.onnx", [node("Relu", ["x"], ["y"], name="a-name-to-damage")])
     path.write_bytes(path.read_bytes().replace(b"a-name-to-damage", b"a-name-\xff\xfe-damage"))
