@@ -29,6 +29,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         from edgesynth_agent.worker import run_worker
 
         return run_worker()
+    if arguments.command == "tegrastats":
+        from edgesynth_agent.tegrastats.command import run_tegrastats
+
+        return run_tegrastats(arguments.file)
     if arguments.command == "build":
         _build(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -56,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
     )
     _add_build(commands.add_parser("build", help="an ONNX file -> a TensorRT engine of this device, and what it is"))
+    tegrastats = commands.add_parser(
+        "tegrastats",
+        help="lines of tegrastats -> one JSON object a line",
+        description="t is in seconds: for stdin the monotonic clock at reading, for FILE what the line says, or null.",
+    )
+    tegrastats.add_argument("file", nargs="?", metavar="FILE", help="a log of them (default: stdin, while it prints)")
     commands.add_parser("worker", help="carry out one order on stdin (the agent starts this itself)")
     return parser
 

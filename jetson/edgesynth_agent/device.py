@@ -8,7 +8,8 @@ from typing import Any, Callable, Dict, Optional
 
 from edgesynth_agent import __version__
 from edgesynth_agent.child import call_worker
-from edgesynth_agent.power import NO_SENSOR
+from edgesynth_agent.clock import MonotonicClock
+from edgesynth_agent.power import find_power_source
 
 __all__ = ["Device"]
 
@@ -43,7 +44,7 @@ class Device:
                     "agent": __version__,
                     "targets": _TARGETS,
                     "runtimes": self._runtimes(),
-                    "power": {"sensor": None, "reason": NO_SENSOR},
+                    "power": find_power_source(MonotonicClock()).facts(),
                 }
             return self._facts
 

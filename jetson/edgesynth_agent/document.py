@@ -1,6 +1,7 @@
 """From what a run saw to the document that the agent answers with (`schemas/measurement-1.json`)."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+import itertools
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from edgesynth_agent.energy import window_energy
 from edgesynth_agent.engines.base import Engine
@@ -25,10 +26,10 @@ def measurement_document(
     target: str, device: Dict[str, Any], engine: Engine, batch: int, seed: int, schedule: Schedule, run: Run
 ) -> Dict[str, Any]:
     """One measurement. Figures are per inference of the whole batch; energy is None unless every window has it."""
-    windows = _windows(run)
+    windows, reasons = _windows(run)
     warnings = list(run.warnings)
-    if run.samples and any(window.energy_j is None for window in windows):
-        warnings.append("energy is unknown: a window has fewer than two power samples; ask for longer windows")
+    if run.power.invalid is None and reasons:
+        warnings.append("energy is unknown: " + reasons[0])
     latencies_ms = sorted(1e3 * latency_s for window in run.windows for latency_s in window.latencies_s)
     flags = dict(engine.flags)
     flags.update(schedule._asdict(), warmup_s=run.warmup_s, inputs="normal noise", seed=seed)
@@ -59,12 +60,17 @@ def measurement_document(
     return document
 
 
-def _windows(run: Run) -> List[_Window]:
-    windows = []
-    for window in run.windows:
-        energy_j, samples = window_energy(run.samples, window.start_s, window.end_s)
-        windows.append(_Window(window.end_s - window.start_s, len(window.latencies_s), energy_j, samples))
-    return windows
+def _windows(run: Run) -> Tuple[List[_Window], List[str]]:
+    """The windows, and for each without energy why."""
+    windows, reasons = [], []
+    for index, window in enumerate(run.windows):
+        began_s = list(itertools.accumulate([window.start_s] + window.latencies_s))
+        energy = window_energy(run.power, window.start_s, window.end_s, began_s)
+        if energy.reason is not None:
+            reasons.append("window {} of {}: {}".format(index + 1, len(run.windows), energy.reason))
+        duration_s = window.end_s - window.start_s
+        windows.append(_Window(duration_s, len(window.latencies_s), energy.energy_j, energy.samples))
+    return windows, reasons
 
 
 def _add_energy(document: Dict[str, Any], windows: List[_Window]) -> None:

@@ -7,7 +7,7 @@ from typing import Callable, List, NamedTuple
 
 from edgesynth_agent.clock import Clock
 from edgesynth_agent.engines.base import Engine
-from edgesynth_agent.power.base import PowerSample, PowerSource
+from edgesynth_agent.power.base import PowerSource, PowerTrace
 from edgesynth_agent.stats import quantile
 
 __all__ = ["Run", "Schedule", "TimedWindow", "measure"]
@@ -41,36 +41,39 @@ class Run(NamedTuple):
 
     warmup_s: float
     windows: List[TimedWindow]
-    samples: List[PowerSample]
+    power: PowerTrace
     warnings: List[str]
 
 
 def measure(engine: Engine, clock: Clock, power: PowerSource, schedule: Schedule, on_progress: Progress) -> Run:
-    """Run a prepared engine by the schedule. Raises what the engine and the sensor raise.
+    """Run a prepared engine by the schedule. Raises what the engine raises.
 
+    The sensor samples from the warm-up on, so that it is under way when the first window begins.
     `on_progress(stage, share)` is called between windows only, never inside one.
     """
     on_progress("warming up", 0.0)
     warnings: List[str] = []
-    start_s = clock.now_s()
-    if not _warm_up(engine, clock, schedule):
-        warnings.append(
-            "latency was still moving by more than {:.0%} after {:g} s of warm-up".format(
-                _FLAT_SHARE, schedule.warmup_max_s
-            )
-        )
-    warmup_s = clock.now_s() - start_s
     windows: List[TimedWindow] = []
     power.start()
     try:
+        start_s = clock.now_s()
+        if not _warm_up(engine, clock, schedule):
+            warnings.append(
+                "latency was still moving by more than {:.0%} after {:g} s of warm-up".format(
+                    _FLAT_SHARE, schedule.warmup_max_s
+                )
+            )
+        warmup_s = clock.now_s() - start_s
         for index in range(schedule.windows):
             on_progress("measuring", (index + 1) / (schedule.windows + 1))
             windows.append(_time_window(engine, clock, schedule.window_s))
     finally:
-        samples = power.stop()
-    if power.absence is not None:
-        warnings.append("power and energy are unknown: " + power.absence)
-    return Run(warmup_s, windows, samples, warnings)
+        trace = power.stop()
+    if trace.invalid is not None:
+        warnings.append("power and energy are unknown: " + trace.invalid)
+    elif power.caveat is not None:
+        warnings.append(power.caveat)
+    return Run(warmup_s, windows, trace, warnings)
 
 
 def _warm_up(engine: Engine, clock: Clock, schedule: Schedule) -> bool:

@@ -19,7 +19,7 @@ from edgesynth_agent.document import measurement_document
 from edgesynth_agent.engines import OnnxRuntimeEngine
 from edgesynth_agent.errors import AgentError, EngineError, internal_error
 from edgesynth_agent.measure import measure
-from edgesynth_agent.power import NO_SENSOR, AbsentPower
+from edgesynth_agent.power import find_power_source
 from edgesynth_agent.request import parse_job_request
 
 __all__ = ["run_worker"]
@@ -62,15 +62,15 @@ def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
     emit({"stage": "loading", "progress": 0.0})
     engine = OnnxRuntimeEngine(order["model"])
     engine.prepare(request.batch, _SEED)
+    clock = MonotonicClock()
+    power = find_power_source(clock)
+    power.prepare()
     run = measure(
-        engine,
-        MonotonicClock(),
-        AbsentPower(NO_SENSOR),
-        request.schedule,
-        lambda stage, share: emit({"stage": stage, "progress": share}),
+        engine, clock, power, request.schedule, lambda stage, share: emit({"stage": stage, "progress": share})
     )
     engine.close()
-    return measurement_document(request.target, order["device"], engine, request.batch, _SEED, request.schedule, run)
+    device = dict(order["device"], power=power.facts())
+    return measurement_document(request.target, device, engine, request.batch, _SEED, request.schedule, run)
 
 
 def _runtime(name: str) -> Dict[str, Optional[str]]:

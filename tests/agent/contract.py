@@ -1,5 +1,8 @@
 """What every implementation of the agent's seams must do. A test class inherits one and says how to make the thing."""
 
+import json
+import math
+import threading
 from abc import ABC, abstractmethod
 
 import pytest
@@ -64,7 +67,9 @@ class EngineContract(ABC):
 
 
 class PowerSourceContract(ABC):
-    """`make` gives a source; `let_pass` lets time pass on its clock."""
+    """`make` gives a source whose sensor is well; `let_pass` lets time pass on its clock, for the sensor to change."""
+
+    stretch_s = 1.0
 
     @abstractmethod
     def make(self) -> PowerSource: ...
@@ -75,18 +80,39 @@ class PowerSourceContract(ABC):
     @abstractmethod
     def now_s(self) -> float: ...
 
+    def trace(self, source):
+        source.start()
+        self.let_pass(self.stretch_s)
+        return source.stop()
+
     def test_samples_ascend_within_the_time_asked_for(self):
         source = self.make()
+        source.prepare()
         for _ in range(2):
             start_s = self.now_s()
-            source.start()
-            self.let_pass(1.0)
-            times = [sample.time_s for sample in source.stop()]
+            times = [sample.time_s for sample in self.trace(source).samples]
             assert times == sorted(set(times))
             assert all(start_s <= time_s <= self.now_s() for time_s in times)
 
     def test_has_either_samples_or_a_reason_for_none(self):
         source = self.make()
-        source.start()
-        self.let_pass(1.0)
-        assert bool(source.stop()) == (source.absence is None)
+        trace = self.trace(source)
+        assert (trace.invalid is None) == (source.absence is None)
+        assert bool(trace.samples) == (source.absence is None)
+
+    def test_power_is_plausible_and_never_zero(self):
+        trace = self.trace(self.make())
+        assert all(math.isfinite(power_w) and 0 < power_w < 1000 for _, power_w in trace.samples)
+
+    def test_its_facts_are_json_that_names_the_sensor_or_why_there_is_none(self):
+        source = self.make()
+        for _ in range(2):
+            facts = json.loads(json.dumps(source.facts(), allow_nan=False))
+            assert bool(facts["sensor"]) == (source.absence is None)
+            assert facts["reason"] == source.absence
+            self.trace(source)
+
+    def test_leaves_no_thread_behind(self):
+        before = threading.active_count()
+        self.trace(self.make())
+        assert threading.active_count() == before

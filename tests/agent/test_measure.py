@@ -5,10 +5,9 @@ import math
 import pytest
 from edgesynth_agent.clock import FakeClock
 from edgesynth_agent.document import measurement_document
-from edgesynth_agent.energy import window_energy
 from edgesynth_agent.engines import FakeEngine
 from edgesynth_agent.measure import Schedule, measure
-from edgesynth_agent.power import AbsentPower, FakePower, PowerSample
+from edgesynth_agent.power import AbsentPower, FakePower, PowerTrace
 from edgesynth_agent.stats import mean, quantile, t_interval95
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +75,7 @@ class TestProtocol:
 
             def stop(self):
                 self.stopped = True
-                return []
+                return PowerTrace([])
 
         class Failing(FakeEngine):
             def run(self):
@@ -141,24 +140,3 @@ class TestStatistics:
 
     def test_one_value_has_no_interval(self):
         assert t_interval95([1.0]) is None
-
-
-class TestEnergy:
-    def test_trapezoids_with_interpolated_edges(self):
-        ramp = [PowerSample(float(second), 2.0 * second) for second in range(11)]
-        energy_j, samples = window_energy(ramp, 2.5, 7.5)
-        assert energy_j == pytest.approx(7.5**2 - 2.5**2)
-        assert samples == 5
-
-    def test_edges_are_held_where_there_is_nothing_outside(self):
-        energy_j, samples = window_energy([PowerSample(1.0, 3.0), PowerSample(2.0, 3.0)], 0.0, 4.0)
-        assert (energy_j, samples) == (12.0, 2)
-
-    def test_uneven_samples_weigh_by_their_time(self):
-        samples = [PowerSample(0.0, 1.0), PowerSample(0.1, 1.0), PowerSample(0.2, 1.0), PowerSample(10.0, 1.0)]
-        assert window_energy(samples, 0.0, 10.0)[0] == pytest.approx(10.0)
-
-    @pytest.mark.parametrize("times", [[], [0.5], [-1.0, 2.0]])
-    def test_too_few_samples_inside_say_nothing(self, times):
-        energy_j, _ = window_energy([PowerSample(time_s, 1.0) for time_s in times], 0.0, 1.0)
-        assert energy_j is None

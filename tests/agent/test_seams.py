@@ -1,6 +1,4 @@
-"""The agent's seams: every implementation, and every fake, keeps its contract."""
-
-import time
+"""The agent's seams: every implementation, and every fake, keeps its contract. Power sources: test_power.py."""
 
 import onnx
 import pytest
@@ -8,9 +6,8 @@ from edgesynth_agent.clock import FakeClock, MonotonicClock
 from edgesynth_agent.device import Device
 from edgesynth_agent.engines import FakeEngine, OnnxRuntimeEngine
 from edgesynth_agent.errors import EngineError
-from edgesynth_agent.power import NO_SENSOR, AbsentPower, FakePower
 
-from tests.agent.contract import ClockContract, EngineContract, PowerSourceContract
+from tests.agent.contract import ClockContract, EngineContract
 from tests.agent.models import save_conv, save_identity
 
 
@@ -80,29 +77,6 @@ class TestOnnxRuntimeEngine(EngineContract):
             OnnxRuntimeEngine(str(tmp_path / "bad.onnx"))
         assert "NoSuchOperator" in str(caught.value)
         assert "\n" not in str(caught.value)
-
-
-class TestFakePower(PowerSourceContract):
-    def make(self):
-        self.clock = FakeClock(100.0)
-        return FakePower(self.clock, lambda _: 5.0)
-
-    def let_pass(self, seconds):
-        self.clock.advance(seconds)
-
-    def now_s(self):
-        return self.clock.now_s()
-
-
-class TestAbsentPower(PowerSourceContract):
-    def make(self):
-        return AbsentPower(NO_SENSOR)
-
-    def let_pass(self, seconds):
-        pass
-
-    def now_s(self):
-        return time.monotonic()
 
 
 def test_a_runtime_that_kills_its_importer_is_unknown_with_a_reason():

@@ -46,7 +46,7 @@ class TestAnswers:
         assert facts["cpus"] == os.cpu_count()
         assert facts["agent"] == edgesynth_agent.__version__
         assert facts["runtimes"]["onnxruntime"]["version"]
-        assert facts["power"] == {"sensor": None, "reason": "this version of the agent reads no power sensor"}
+        assert bool(facts["power"]["sensor"]) != bool(facts["power"]["reason"])
 
     def test_a_model_is_there_after_its_upload(self, agent, model):
         assert agent.ask("GET", f"/v1/models/{model}")[0] == 200
@@ -63,7 +63,9 @@ class TestAnswers:
         assert record.engine.flags["intra_op_threads"] == 1
         assert len(record.windows) == 3
         assert record.energy_mj is None
-        assert any("no power sensor" in warning for warning in record.warnings)
+        # Be it that there is no sensor, or that these windows are too short for the one there is.
+        assert any("energy" in warning and "unknown" in warning for warning in record.warnings)
+        assert record.device["power"].keys() >= {"sensor", "reason"}
 
     def test_two_requests_on_one_connection(self, agent):
         request = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -1,12 +1,10 @@
 """No power sensor."""
 
-from typing import List
+from typing import Any, Dict
 
-from edgesynth_agent.power.base import PowerSample, PowerSource
+from edgesynth_agent.power.base import PowerSource, PowerTrace
 
-__all__ = ["NO_SENSOR", "AbsentPower"]
-
-NO_SENSOR = "this version of the agent reads no power sensor"
+__all__ = ["AbsentPower"]
 
 
 class AbsentPower(PowerSource):
@@ -18,5 +16,8 @@ class AbsentPower(PowerSource):
     def start(self) -> None:
         pass
 
-    def stop(self) -> List[PowerSample]:
-        return []
+    def stop(self) -> PowerTrace:
+        return PowerTrace([], invalid=self.absence)
+
+    def facts(self) -> Dict[str, Any]:
+        return {"sensor": None, "reason": self.absence}

@@ -1,9 +1,9 @@
 """A power sensor for tests."""
 
-from typing import Callable, List
+from typing import Any, Callable, Dict
 
 from edgesynth_agent.clock import Clock
-from edgesynth_agent.power.base import PowerSample, PowerSource
+from edgesynth_agent.power.base import PowerSample, PowerSource, PowerTrace
 
 __all__ = ["FakePower"]
 
@@ -20,7 +20,11 @@ class FakePower(PowerSource):
     def start(self) -> None:
         self._start_s = self._clock.now_s()
 
-    def stop(self) -> List[PowerSample]:
+    def stop(self) -> PowerTrace:
         count = int((self._clock.now_s() - self._start_s) / self._period_s)
         times = [self._start_s + index * self._period_s for index in range(count + 1)]
-        return [PowerSample(time_s, self._power_w(time_s)) for time_s in times]
+        samples = [PowerSample(time_s, self._power_w(time_s)) for time_s in times]
+        return PowerTrace(samples, update_period_s=self._period_s)
+
+    def facts(self) -> Dict[str, Any]:
+        return {"sensor": "fake", "reason": None, "update_period_s": self._period_s}
