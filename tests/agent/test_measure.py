@@ -29,6 +29,19 @@ def run(latencies_s, schedule=SCHEDULE, power_w=None, period_s=0.01):
     return seen, Measurement.model_validate(document)
 
 
+class BadPower(FakePower):
+    def stop(self):
+        return super().stop()._replace(invalid="the sensor is stuck")
+
+
+def record_of(power, clock):
+    """The record of a measurement with a power source of its own."""
+    engine = FakeEngine(clock, [0.25])
+    engine.prepare(1, 0)
+    seen = measure(engine, clock, power, SCHEDULE, lambda stage, share: None)
+    return Measurement.model_validate(measurement_document("host", {}, engine, 1, 0, SCHEDULE, seen))
+
+
 class TestProtocol:
     def test_warms_up_at_least_so_long_and_then_times_the_windows(self):
         seen, _ = run([0.25])
@@ -110,6 +123,26 @@ class TestDocument:
         _, record = run([0.25], power_w=lambda _: 8.0, period_s=3.0)
         assert record.energy_mj is None
         assert any("longer windows" in warning for warning in record.warnings)
+
+    def test_a_sensor_in_step_with_the_inferences_gives_no_joules(self):
+        _, record = run([0.25], SCHEDULE._replace(window_s=20), power_w=lambda _: 8.0, period_s=0.25)
+        assert record.energy_mj is None
+        assert any("window 1 of 3" in warning and "in step with the load" in warning for warning in record.warnings)
+
+    def test_an_invalid_sensor_gives_no_joules_but_latency(self):
+        clock = FakeClock(1000.0)
+        record = record_of(BadPower(clock, lambda _: 8.0), clock)
+        assert record.energy_mj is record.power_w is None
+        assert record.latency_ms.mean == pytest.approx(250)
+        assert record.warnings == ["power and energy are unknown: the sensor is stuck"]
+
+    def test_what_power_leaves_out_is_told_with_it(self):
+        clock = FakeClock(1000.0)
+        power = FakePower(clock, lambda _: 8.0)
+        power.caveat = "power is that of the processor"
+        record = record_of(power, clock)
+        assert record.energy_mj == pytest.approx(2000.0)
+        assert record.warnings == ["power is that of the processor"]
 
     def test_the_schedule_is_part_of_the_record(self):
         _, record = run([0.25])
