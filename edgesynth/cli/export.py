@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+SHOWN = 3
+"""Remarks of the check that are printed."""
 ENDINGS = {"onnx": ".onnx", "tensorrt": ".plan", "tensorrt-rtx": ".plan"}
 
 
@@ -114,8 +116,10 @@ def _print(record: "ExportRecord", out: Path) -> None:
         say(f"{metric.name} {metric.exported:.2%}, PyTorch has {metric.pytorch:.2%}, on {metric.images} images")
     if record.scheme.kind != "plain":
         say(record.scheme.why)
-    for finding in record.check.findings:
+    for finding in record.check.findings[:SHOWN]:
         say(f"{finding['severity']}: {finding['reason']}; {finding['remedy']}", "yellow")
+    if len(record.check.findings) > SHOWN:
+        say(f"and {len(record.check.findings) - SHOWN} more that edgesynth check tells", "yellow")
     for warning in record.warnings:
         say(f"warning: {warning}", "yellow")
     seconds = sum(step.seconds for step in record.steps)

@@ -18,8 +18,9 @@ Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 
 CASTS_FROM, QDQ_FROM = 11, 10
 """Majors of TensorRT. From 11 on an engine takes its precision from the ONNX file alone: implicit precision was
-deprecated in 10.12 and is gone (README of TensorRT 11.1, https://github.com/NVIDIA/TensorRT). Quantizers inside the
-file are what 10 recommends, calibration is deprecated there since 10.1 (CHANGELOG.md there)."""
+deprecated in 10.12 and is gone (README of TensorRT 11.1, https://github.com/NVIDIA/TensorRT). Calibrators are
+deprecated since 10.1, superseded by quantizers inside the file
+(https://docs.nvidia.com/deeplearning/tensorrt/api/c_api/deprecated.html)."""
 
 CONVERTER = "onnxruntime.transformers.float16"
 

@@ -170,3 +170,10 @@ def _engine(work: Work) -> None:
         precision=work.order.precision,
         calibration_cache=work.cache if work.cache.is_file() else None,
     )
+    target = work.order.target
+    if target.kind == "board":
+        there = "" if target.tensorrt is None else f" under TensorRT {target.tensorrt}"
+        work.warnings.append(
+            f"the engine is one of {work.engine.module} {work.engine.version} and shows that it takes the network; "
+            f"a {target.name}{there} builds its own from the ONNX file"
+        )

@@ -475,6 +475,7 @@ def test_an_engine_is_built_from_the_file_beside_it(tmp_path, target, precision,
     assert Path(record.engine.plan.path) == tmp_path / "m.plan"
     assert json.loads((tmp_path / "m.plan.json").read_text()) == record.engine.model_dump(mode="json")
     assert record.steps[-1].name == "engine"
+    assert any(f"a {target} under TensorRT" in warning and "builds its own" in warning for warning in record.warnings)
 
 
 def test_an_engine_without_its_package_ends_in_the_command_that_installs_it(tmp_path, monkeypatch):
