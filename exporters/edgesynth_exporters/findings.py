@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgesynth_exporters.plain import plain
+
 __all__ = ["Finding", "MemoryEstimate", "Report", "plain"]
 
 SHOWN = 4  # nodes of one finding that are named to a person; the document has all
@@ -121,8 +123,3 @@ def _memory(memory: MemoryEstimate) -> str:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def plain(text: str) -> str:
-    """`text` on one line. Names in it come from a file: nothing in them may steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
