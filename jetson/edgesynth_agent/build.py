@@ -25,11 +25,13 @@ from edgesynth_agent.errors import (
     UnsupportedError,
     internal_error,
 )
-from edgesynth_agent.files import sha256_of, write_together
+from edgesynth_agent.files import open_file, sha256_of, write_together
 from edgesynth_agent.gpu import device_model
-from edgesynth_agent.plan import SCHEMA, PlanKey, write_plan
+from edgesynth_agent.plan import SCHEMA, PlanKey, manifest_path, plain, write_plan
 
 __all__ = ["BuildRequest", "run_build"]
+
+_MAX_TEXT = 2000
 
 
 class BuildRequest(NamedTuple):
@@ -64,10 +66,15 @@ def run_build(request: BuildRequest) -> Tuple[Dict[str, Any], int]:
         "schema": SCHEMA,
         "built": False,
         "module": request.module,
-        "error": failure.document(),
-        "findings": failure.findings if isinstance(failure, BuildError) else [],
+        "error": {key: plain(text, _MAX_TEXT) for key, text in failure.document().items()},
+        "findings": [_plain(one) for one in failure.findings] if isinstance(failure, BuildError) else [],
     }
     return document, _exit_code(failure)
+
+
+def _plain(finding: Dict[str, Optional[str]]) -> Dict[str, Optional[str]]:
+    """Names of nodes, and TensorRT's words with such names in them, come from the file."""
+    return {key: None if text is None else plain(text, _MAX_TEXT) for key, text in finding.items()}
 
 
 def _exit_code(error: AgentError) -> int:
@@ -77,10 +84,9 @@ def _exit_code(error: AgentError) -> int:
 
 
 def _build(request: BuildRequest) -> Dict[str, Any]:
+    _check_places(request)
     onnx_sha256 = _digest(request.onnx)
     calibration = None if request.calibration_cache is None else _content(request.calibration_cache)
-    if os.path.isdir(request.out) or not os.path.isdir(os.path.dirname(os.path.abspath(request.out))):
-        raise RequestError("it is no place for a file", "--out " + request.out, "name a file in a folder that exists")
     trt = load_module(request.module)
     model = _device_model(trt, request)
     warnings: List[str] = []
@@ -114,6 +120,27 @@ def _build(request: BuildRequest) -> Dict[str, Any]:
     document = _document(request, key, plan, timing_path, warnings)
     write_plan(request.out, plan.data, document)
     return document
+
+
+def _check_places(request: BuildRequest) -> None:
+    """What the build writes must not take the place of a folder, a device, or a file that it reads."""
+    given = [request.onnx, request.calibration_cache, request.timing_cache]
+    timing = request.timing_cache
+    if timing is not None and any(one is not None and _same(one, timing) for one in given[:2]):
+        raise RequestError("the build reads that file as another", "--timing-cache " + timing, "name another file")
+    for path in (request.out, manifest_path(request.out)):
+        if any(one is not None and _same(one, path) for one in given):
+            raise RequestError("the build reads that file", "--out " + request.out, "name another file")
+        if (os.path.exists(path) and not os.path.isfile(path)) or not os.path.isdir(
+            os.path.dirname(os.path.abspath(path))
+        ):
+            raise RequestError(
+                "it is no place for a file", "--out " + request.out, "name a file in a folder that exists"
+            )
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def _document(
@@ -176,7 +203,7 @@ def _digest(path: str) -> str:
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read()
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -196,7 +223,7 @@ def _timing_path(trt: Any, request: BuildRequest, model: Optional[str]) -> Optio
 def _timing_cache(path: str, warnings: List[str]) -> bytes:
     """Its content; b"", which starts a new one, when there is none yet."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read()
     except FileNotFoundError:
         pass

@@ -1,24 +1,39 @@
 """Files that are whole or not there, and their digests."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
-from typing import Iterator, List, Tuple, Union
+from typing import BinaryIO, Iterator, List, Tuple, Union
 
 from edgesynth_agent.errors import StorageError
 
-__all__ = ["sha256_of", "write_together"]
+__all__ = ["open_file", "sha256_of", "write_together"]
 
 Data = Union[bytes, memoryview]
 
 _CHUNK_BYTES = 1024 * 1024
 
 
+def open_file(path: str) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError, also for a pipe or a device: reading one may never end."""
+    # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return os.fdopen(handle, "rb")
+
+
 def sha256_of(path: str) -> str:
     """The SHA-256 of a file's content, in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
             digest.update(chunk)
     return digest.hexdigest()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from edgesynth_agent import build
 from edgesynth_agent.build import BuildRequest, run_build
+from edgesynth_agent.errors import UnsupportedError
 from edgesynth_agent.plan import check_plan
 
 from tests.agent.engine_models import save_layers, save_product, save_quantized
@@ -183,6 +184,67 @@ def test_a_place_where_no_file_can_be_is_bad_input(tmp_path, onnx, fake, out):
     code, document, _ = run(onnx, "--out", tmp_path / out, *MODEL)
     assert (code, document["error"]["what"]) == (2, "it is no place for a file")
     assert left(tmp_path) == ["folder", "net.onnx"]
+
+
+def test_what_is_no_file_is_not_read(tmp_path, fake):
+    """A pipe would make it wait, a device would never end."""
+    fake()
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/null")):
+        code, document, _ = run(path, "--out", tmp_path / "net.plan", *MODEL)
+        assert (code, document["error"]["what"]) == (2, "it cannot be read (it is no regular file)")
+        assert document["error"]["where"] == str(path)
+
+
+def test_a_pipe_is_no_cache(tmp_path, onnx, fake):
+    fake()
+    os.mkfifo(tmp_path / "pipe")
+    options = ("--out", tmp_path / "net.plan", *MODEL)
+    code, document, _ = run(onnx, *options, "--precision", "int8", "--calibration-cache", tmp_path / "pipe")
+    assert (code, document["error"]["where"]) == (2, str(tmp_path / "pipe"))
+    code, document, _ = run(onnx, *options, "--timing-cache", tmp_path / "pipe")
+    assert "cannot be read (it is no regular file)" in document["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "what"),
+    [
+        ("net.onnx", ("--out", "net.onnx"), "the build reads that file"),
+        ("net.onnx", ("--out", "link.plan"), "the build reads that file"),
+        ("net.plan.json", ("--out", "net.plan"), "the build reads that file"),
+        ("net.onnx", ("--out", "a.plan", "--calibration-cache", "a.plan"), "the build reads that file"),
+        ("net.onnx", ("--out", "a.plan", "--timing-cache", "a.plan"), "the build reads that file"),
+        ("net.onnx", ("--out", "b.plan", "--timing-cache", "net.onnx"), "the build reads that file as another"),
+        ("net.onnx", ("--out", "pipe"), "it is no place for a file"),
+        ("net.onnx", ("--out", "c.plan"), "it is no place for a file"),
+    ],
+)
+def test_what_is_read_or_no_file_is_not_written_over(tmp_path, onnx, fake, model, options, what):
+    fake()
+    (tmp_path / "link.plan").symlink_to(onnx)
+    (tmp_path / "a.plan").write_bytes(b"scales")
+    (tmp_path / "c.plan.json").mkdir()
+    shutil.copy(onnx, tmp_path / "net.plan.json")
+    os.mkfifo(tmp_path / "pipe")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    paths = [one if one.startswith("--") else tmp_path / one for one in options]
+    code, document, _ = run(tmp_path / model, *paths, *MODEL)
+    assert (code, document["error"]["what"]) == (2, what)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_names_in_the_file_cannot_steer_a_terminal(tmp_path, onnx, monkeypatch):
+    def refuse(*_):
+        findings = [{"node": "\x1b[2J", "operator": None, "reason": "a\nb" + "x" * 10_000}]
+        raise UnsupportedError("the parser said \x1b[31m", str(onnx), "change it", findings)
+
+    monkeypatch.setitem(sys.modules, "tensorrt", make("8.2"))
+    monkeypatch.setattr(build, "build_plan", refuse)
+    document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan"), device_model=DEVICE))
+    assert code == 1
+    texts = [*document["error"].values(), document["findings"][0]["node"], document["findings"][0]["reason"]]
+    assert all(text.isprintable() and len(text) <= 2003 for text in texts)
+    assert document["findings"][0]["operator"] is None
 
 
 def test_a_module_that_is_not_there_ends_in_the_command_that_installs_it(tmp_path, onnx, monkeypatch):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,22 @@ def plan(tmp_path):
     return path
 
 
+def manifest(data=DATA, key=KEY):
+    return {
+        "schema": SCHEMA,
+        "built": True,
+        "module": key.module,
+        "version": key.module_version,
+        "precision": key.precision,
+        "flags": key.flags,
+        "onnx": {"path": "net.onnx", "sha256": key.onnx_sha256},
+        "plan": {"path": "net.plan", "sha256": digest(data)},
+        "key": dict(key._asdict()),
+    }
+
+
 def save(path, data=DATA, key=KEY):
-    document = {"schema": SCHEMA, "plan": {"path": path, "sha256": digest(data)}, "key": dict(key._asdict())}
-    write_plan(path, memoryview(data), document)
+    write_plan(path, memoryview(data), manifest(data, key))
 
 
 def digest(data):
@@ -51,6 +65,8 @@ def test_the_plan_that_is_wanted_comes_as_its_bytes(plan):
         ({"precision": "fp32"}, "its precision is 'fp16' and 'fp32' is wanted"),
         ({"flags": ["TF32"]}, "its builder flags is FP16+TF32 and TF32 is wanted"),
         ({"onnx_sha256": "cd" * 32}, f"its SHA-256 of the ONNX is '{ONNX}' and '{'cd' * 32}' is wanted"),
+        ({"calibration_sha256": "ef" * 32}, f"its SHA-256 of the calibration cache is none and '{'ef' * 32}' is"),
+        ({"compute_capabilities": ["8.6"]}, "its compute capabilities is none and 8.6 is wanted"),
         (
             {"version": "10.3.0", "precision": "int8"},
             "'10.3.0' is wanted, its precision is 'fp16' and 'int8' is wanted",
@@ -110,11 +126,58 @@ def test_a_malformed_manifest_is_refused(plan, text):
         check(plan)
 
 
-def test_a_manifest_without_a_key_is_of_no_plan(plan):
-    manifest = {"schema": SCHEMA, "plan": {"sha256": digest(DATA)}, "key": {}}
-    Path(manifest_path(plan)).write_text(json.dumps(manifest))
-    with pytest.raises(RefusedError, match="its device model is none"):
+@pytest.mark.parametrize(
+    "key", [KEY._replace(calibration_sha256="ef" * 32), KEY._replace(compute_capabilities=["7.5"])]
+)
+def test_a_plan_of_another_calibration_or_gpu_is_refused_though_nobody_asked(plan, key):
+    save(plan, key=key)
+    with pytest.raises(RefusedError, match=r"calibration cache is 'efef.*none is wanted|is 7\.5 and none is wanted"):
         check(plan)
+    assert check(plan, **{f: getattr(key, f) for f in ("calibration_sha256", "compute_capabilities")}) == DATA
+
+
+def without(field):
+    return {"key": {name: value for name, value in KEY._asdict().items() if name != field}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": {}},
+        without("device_model"),
+        without("calibration_sha256"),
+        {"key": {**KEY._asdict(), "more": 1}},
+        {"built": False},
+        {"built": None},
+        {"module": "tensorrt_rtx"},
+        {"version": "9"},
+        {"precision": "int8"},
+        {"flags": ["FP16"]},
+        {"onnx": {"path": "net.onnx", "sha256": "cd" * 32}},
+        {"onnx": None},
+    ],
+)
+def test_a_manifest_that_lacks_a_part_or_contradicts_itself_is_malformed(plan, changes):
+    Path(manifest_path(plan)).write_text(json.dumps({**manifest(), **changes}))
+    with pytest.raises(RefusedError, match="its manifest is malformed"):
+        check(plan, device_model=None if changes == without("device_model") else "quill")
+
+
+@pytest.mark.parametrize("which", ["net.plan", "net.plan.json"])
+def test_a_pipe_does_not_make_it_wait(plan, tmp_path, which):
+    (tmp_path / which).unlink()
+    os.mkfifo(tmp_path / which)
+    with pytest.raises(RefusedError, match=r"cannot be read \(it is no regular file\)"):
+        check(plan)
+
+
+def test_what_a_manifest_says_cannot_steer_a_terminal_nor_flood_it(plan):
+    for name in ("\x1b[2Jx\nnl", "x" * 900_000):
+        save(plan, key=KEY._replace(device_model=name))
+        with pytest.raises(RefusedError, match="its device model is ") as caught:
+            check(plan)
+        assert caught.value.what.isprintable()
+        assert len(caught.value.what) < 400
 
 
 @pytest.mark.parametrize(
