@@ -28,6 +28,7 @@ def ls(
         typer.echo(json.dumps({"schema": "edgesynth.targets/1", "targets": [_summary(t) for t in targets]}, indent=2))
         return
 
+    from edgesynth_exporters.plain import plain
     from rich.table import Table
     from rich.text import Text
 
@@ -45,7 +46,7 @@ def ls(
             " ".join(target.precisions),
             total_power_rule(target),
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     _print(table)
 
 
@@ -75,6 +76,7 @@ def _summary(target: "Target") -> dict[str, Any]:
 
 def _facts(target: "Target") -> "Table":
     """Fact, value, and where it comes from or why there is none."""
+    from edgesynth_exporters.plain import plain
     from edgesynth_exporters.targets import FACTS, total_power_rule
     from rich.table import Table
     from rich.text import Text
@@ -95,13 +97,14 @@ def _facts(target: "Target") -> "Table":
     for fact in FACTS:
         value = shown.get(fact, getattr(target, fact)) or "–"
         origin = target.sources.get(fact) or target.reasons.get(fact, "")
-        shown_origin = Text("the same" if origin == before else origin, style="dim", overflow="fold")
-        table.add_row(heads.get(fact, fact.replace("_", " ")), Text(value, overflow="fold"), shown_origin)
+        shown_origin = Text("the same" if origin == before else plain(origin), style="dim", overflow="fold")
+        table.add_row(heads.get(fact, fact.replace("_", " ")), Text(plain(value), overflow="fold"), shown_origin)
         before = origin
     return table
 
 
 def _title(target: "Target") -> "Text":
+    from edgesynth_exporters.plain import plain
     from rich.text import Text
 
     kinds = {
@@ -111,11 +114,12 @@ def _title(target: "Target") -> "Text":
     }
     based = f", based on {target.based_on}" if target.based_on else ""
     defined = f", defined in {target.defined_in}" if target.defined_in else ""
-    return Text(f"{target.name}: {target.description} ({kinds[target.kind]}{based}{defined})")
+    return Text(plain(f"{target.name}: {target.description} ({kinds[target.kind]}{based}{defined})"))
 
 
 def _modes(target: "Target") -> "Table":
     """Power modes with the greatest clocks that each one leaves."""
+    from edgesynth_exporters.plain import plain
     from rich.table import Table
     from rich.text import Text
 
@@ -126,7 +130,7 @@ def _modes(target: "Target") -> "Table":
         clocks = (mode.cpu_mhz, mode.gpu_mhz, mode.memory_mhz)
         name = f"{mode.name} (default)" if mode.default else mode.name
         cells = (str(mode.id), name, mode.cpus, *("not capped" if c is None else f"{c:g}" for c in clocks))
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     return table
 
 

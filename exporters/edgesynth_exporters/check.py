@@ -1,28 +1,30 @@
 """Can this ONNX file run on this target? Which node, why, and what to do. Weights are never loaded, torch neither."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import inliner, shape_inference
+from onnx import inliner
 
 from edgesynth_exporters.check_channels import channel_findings, channel_width
 from edgesynth_exporters.check_file import file_findings, opset_of, precision_findings
 from edgesynth_exporters.check_memory import estimate_memory, memory_findings
 from edgesynth_exporters.check_nodes import NodeChecker
-from edgesynth_exporters.errors import ModelFileError
-from edgesynth_exporters.findings import Finding, MemoryEstimate, Report, plain
+from edgesynth_exporters.check_shapes import Misfit, infer_shapes, shape_clash
+from edgesynth_exporters.check_types import type_clash
+from edgesynth_exporters.errors import ModelFileError, first_line
+from edgesynth_exporters.findings import Finding, MemoryEstimate, Report
 from edgesynth_exporters.onnx_file import OnnxFile, inner_graphs, read_onnx_file
 from edgesynth_exporters.onnx_scopes import NodeView, open_scope, walk
-from edgesynth_exporters.rules import Table, table_for
+from edgesynth_exporters.plain import plain
+from edgesynth_exporters.rules import Table, table_for, useless_when_infinite
 from edgesynth_exporters.targets import Precision, Target
 
 __all__ = ["Finding", "MemoryEstimate", "Report", "check_model"]
 
 MOST_NODES = 1_000_000  # once functions are in place
 FORMAT = "https://github.com/onnx/onnx/blob/v1.17.0/docs/IR.md"
-WEIGHTED = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul", "RNN"})
-"""Operators that an infinite weight makes useless; elsewhere, as in a mask of attention, it may be meant."""
 
 
 def check_model(path: Path, target: Target, precision: Precision = "fp32") -> Report:
@@ -34,6 +36,9 @@ def check_model(path: Path, target: Target, precision: Precision = "fp32") -> Re
         return _check(path, target, precision)
     except ModelFileError as error:
         raise ModelFileError(plain(str(error))) from error
+    except Exception as error:  # whatever else a file made for it brings about
+        what = plain(f"{path}: cannot be understood: {type(error).__name__}: {first_line(error)}")
+        raise ModelFileError(f"{what}; is the file whole?") from error
 
 
 def _check(path: Path, target: Target, precision: Precision) -> Report:
@@ -41,27 +46,31 @@ def _check(path: Path, target: Target, precision: Precision) -> Report:
     file = read_onnx_file(path)
     model = _inlined(file.model, path) if file.model.functions else file.model
     opset = opset_of(model)
-    checker = NodeChecker(model, table, opset, file.beyond_int32)
+    checker = NodeChecker(model, table, opset, file.elements)
     scope = open_scope(model.graph, path)
-    invalid = {view.name: reason for view in walk(scope, path) if (reason := checker.invalid(view)) is not None}
+    invalid = {view.place: reason for view in walk(scope, path) if (reason := checker.invalid(view)) is not None}
+    misfits: Mapping[tuple[int, ...], Misfit] = {}
     if not invalid:
-        scope = open_scope(_with_shapes(model, scope.order).graph, path)
+        model, misfits = infer_shapes(model, scope.order)
+        scope = open_scope(model.graph, path)
     width = channel_width(target, precision)
     nodes: list[Finding] = []
     operators: set[str] = set()
     for view in walk(scope, path):
         operators.add(view.operator)
         _refuse_infinite_weights(view, file)
-        if view.name in invalid:
-            nodes.append(_forbidden(view, invalid[view.name]))
+        if view.place in invalid:
+            nodes.append(_forbidden(view, invalid[view.place]))
+            nodes += checker.unsupported(view)
             continue
         nodes += checker.findings(view)
+        nodes += _clashes(view, opset, misfits)
         nodes += channel_findings(view, width) if width is not None else ()
     memory = estimate_memory(scope, path, precision, target, table)
     whole = [
         *file_findings(file, scope, target, table, exact),
         *precision_findings(model, operators, target, precision, table),
-        *memory_findings(memory),
+        *memory_findings(memory, target),
     ]
     return Report(
         file=path,
@@ -76,6 +85,22 @@ def _check(path: Path, target: Target, precision: Precision) -> Report:
     )
 
 
+def _clashes(view: NodeView, opset: int, misfits: Mapping[tuple[int, ...], Misfit]) -> Iterator[Finding]:
+    """Types and shapes that do not fit together, as far as they are known."""
+    clash, misfit = type_clash(view, opset), misfits.get(view.place)
+    where = (FORMAT, view.name, view.index, view.operator)
+    if clash is not None:
+        yield Finding("error", "types-fit", clash, "cast what is of the other type", *where)
+    elif misfit is not None and misfit.stated:
+        advice = "write it again with the shapes that it has (onnxslim); runtimes go by the node"
+        yield Finding("warning", "shapes-stated", f"the file states another shape: {misfit.reason}", advice, *where)
+    else:
+        reason = shape_clash(view) if misfit is None else misfit.reason
+        if reason is not None:
+            advice = "export it again; the network that made it does not run either"
+            yield Finding("error", "shapes-fit", f"its shapes do not fit: {reason}", advice, *where)
+
+
 def _runtime(target: Target, table: Table) -> str:
     return f"{table.runtime} {target.tensorrt}" if target.tensorrt else table.runtime
 
@@ -85,26 +110,6 @@ def _forbidden(view: NodeView, reason: str) -> Finding:
     return Finding(
         "error", "onnx-valid", f"is not valid ONNX: {reason}", advice, FORMAT, view.name, view.index, view.operator
     )
-
-
-def _with_shapes(model: onnx.ModelProto, order: list[int]) -> onnx.ModelProto:
-    """The model with the types and shapes that ONNX can work out; as it is, where that fails."""
-    try:
-        if order == sorted(order):
-            return shape_inference.infer_shapes(model, data_prop=True)
-        inferred = shape_inference.infer_shapes(_with_nodes(model, order), data_prop=True)
-    except Exception:  # InferenceError, and what operators make it raise: what is unknown then stays unknown
-        return model
-    return _with_nodes(inferred, sorted(range(len(order)), key=order.__getitem__))  # as they are in the file
-
-
-def _with_nodes(model: onnx.ModelProto, order: list[int]) -> onnx.ModelProto:
-    """A copy of the model with its nodes in another order."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.node[:]
-    copy.graph.node.extend(model.graph.node[index] for index in order)
-    return copy
 
 
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -155,12 +160,15 @@ def _all_nodes(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
 
 
 def _refuse_infinite_weights(view: NodeView, file: OnnxFile) -> None:
-    if view.proto.op_type not in WEIGHTED:
+    if view.operator not in useless_when_infinite():
         return
     for name in view.proto.input:
-        array = view.scope.array(name)
-        infinite = name in file.infinite if array is None else array.dtype.kind == "f" and bool(np.isinf(array).any())
-        if infinite and view.scope.is_weight(name):
+        tensor, array = view.scope.tensor(name), view.scope.array(name)
+        if tensor is not None:
+            infinite = file.elements[tensor.doc_string].infinite
+        else:  # a Constant may be numbers in place of a tensor
+            infinite = array is not None and array.dtype.kind == "f" and bool(np.isinf(array).any())
+        if infinite:
             raise ModelFileError(
                 f"{file.path}: weight '{name}' of {view.operator} '{view.name}' holds an infinity; "
                 "train or export the network again"

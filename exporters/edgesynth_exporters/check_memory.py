@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 
 from edgesynth_exporters.element_types import type_name
-from edgesynth_exporters.findings import Finding, MemoryEstimate
+from edgesynth_exporters.findings import Finding, MemoryEstimate, mebibytes
 from edgesynth_exporters.onnx_file import inner_graphs
 from edgesynth_exporters.onnx_scopes import Scope, open_scope
 from edgesynth_exporters.onnx_weights import element_bits
@@ -16,7 +16,7 @@ __all__ = ["estimate_memory", "memory_findings"]
 MIB = 1 << 20
 FLOATS = frozenset({"FP32", "FP16", "BF16", "DOUBLE"})
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
-CRAMPED = 0.5  # of a board's memory; the rest of it is the system's, the runtime's and the application's
+MOST_BYTES = 1 << 1000  # a damaged file may state any size; more than this is no float any more
 
 
 class _UnknownSizeError(Exception):
@@ -34,21 +34,24 @@ def estimate_memory(scope: Scope, path: Path, precision: Precision, target: Targ
         weights, activations = _weights(scope, path, sizes), _peak(scope, path, sizes)
     except _UnknownSizeError as unknown:
         return MemoryEstimate(None, None, workspace, target.memory_mib, f"the size of '{unknown}' is not known")
-    return MemoryEstimate(weights / MIB, activations / MIB, workspace, target.memory_mib)
+    return MemoryEstimate(
+        min(weights, MOST_BYTES) / MIB, min(activations, MOST_BYTES) / MIB, workspace, target.memory_mib
+    )
 
 
-def memory_findings(memory: MemoryEstimate) -> list[Finding]:
-    """An error where the estimate is above what the board has, a warning where it is above half of that."""
+def memory_findings(memory: MemoryEstimate, target: Target) -> list[Finding]:
+    """An error where the estimate is above what the board has, a warning where it leaves too little of that."""
     total, available = memory.total_mib, memory.available_mib
-    if total is None or available is None or total <= CRAMPED * available:
+    if total is None or available is None or total <= hardware().cramped * available:
         return []
     return [
         Finding(
             "error" if total > available else "warning",
             "memory",
-            f"an engine takes about {total:,.0f} MiB, the board has {available:,} MiB in all",
+            f"an engine takes about {mebibytes(total)} MiB, the board has {mebibytes(available)} MiB in all",
             "make the network smaller: fewer channels, a smaller input, a lower precision",
-            hardware().workspace_source,
+            f"the board's memory: {target.sources.get('memory_mib', f'edgesynth targets show {target.name}')}; "
+            f"workspace: {hardware().workspace_source}",
         )
     ]
 

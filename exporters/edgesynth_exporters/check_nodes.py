@@ -1,6 +1,6 @@
 """What the rules say about one node: is its operator supported, with these types, attributes and inputs?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx import TensorProto, checker
@@ -10,24 +10,22 @@ from edgesynth_exporters.element_types import type_name
 from edgesynth_exporters.findings import Finding
 from edgesynth_exporters.onnx_file import has_elements, inner_graphs
 from edgesynth_exporters.onnx_scopes import NodeView
-from edgesynth_exporters.onnx_weights import beyond_int32
+from edgesynth_exporters.onnx_weights import Elements, beyond_int32
 from edgesynth_exporters.rules import Table, remedy
 
 __all__ = ["NodeChecker"]
 
 FORMAT = "https://github.com/onnx/onnx/blob/v1.17.0/docs/Operators.md"
 GREATEST = 2**31 - 1  # version that ONNX's checker can hold
-CLAMPED_AT_WILL = {"Slice": range(1, 5), "Loop": range(1)}
-"""Inputs where "as large as can be" means "to the end", which it still does after clamping."""
 
 
 class NodeChecker:
     """Looks at the nodes of one model."""
 
-    def __init__(self, model: onnx.ModelProto, table: Table, opset: int, beyond_int32: frozenset[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, table: Table, opset: int, elements: Mapping[str, Elements]) -> None:
         self._table = table
         self._opset = opset
-        self._beyond_int32 = beyond_int32
+        self._elements = elements
         self._known_opset = 1 <= opset <= onnx.defs.onnx_opset_version()
         self._context = checker.C.CheckerContext()
         self._context.ir_version = min(max(model.ir_version, 3), GREATEST)
@@ -40,6 +38,9 @@ class NodeChecker:
     def invalid(self, view: NodeView) -> str | None:
         """Why ONNX itself forbids the node, None where it does not or cannot tell."""
         node = view.proto
+        borrowed = next((each for each in node.attribute if each.ref_attr_name), None)
+        if borrowed is not None:
+            return f"attribute '{borrowed.name}' is that of a function ('{borrowed.ref_attr_name}'), and this is none"
         stripped = any(
             attribute.HasField("t") and not has_elements(attribute.t) and 0 not in attribute.t.dims
             for attribute in node.attribute
@@ -64,17 +65,25 @@ class NodeChecker:
                 yield self._refusal(view, "operator", "is no operator of ONNX", "export it again", FORMAT)
             return
         if operator not in table.operators:
-            listed = operator in table.unsupported
-            reason = f"is not supported by {table.title}" if listed else f"is not among the operators of {table.title}"
-            advice = remedy(operator) or "replace it by supported operators, or write a plugin"
-            yield self._refusal(view, "operator", reason, advice, table.source)
+            yield from self.unsupported(view)
             return
+        yield from self._constants(view)
         yield from self._types(view, table.operators[operator])
         yield from self._clamped(view)
         for rule in table.rules.get(operator, ()):
             broken = violation(rule, view, table, self._opset)
             if broken is not None:
                 yield Finding(rule.severity, rule.id, broken, rule.remedy, rule.source, view.name, view.index, operator)
+
+    def unsupported(self, view: NodeView) -> Iterator[Finding]:
+        """That the table does not have an operator of ONNX, whatever the node is like."""
+        operator, table = view.operator, self._table
+        if table.operators is None or operator in table.operators or "::" in operator:
+            return
+        listed = operator in table.unsupported
+        reason = f"is not supported by {table.title}" if listed else f"is not among the operators of {table.title}"
+        advice = remedy(operator) or "replace it by supported operators, or write a plugin"
+        yield self._refusal(view, "operator", reason, advice, table.source)
 
     def _refusal(self, view: NodeView, rule: str, reason: str, advice: str, source: str) -> Finding:
         return Finding("error", rule, reason, advice, source, view.name, view.index, view.operator)
@@ -100,6 +109,20 @@ class NodeChecker:
         yield self._refusal(
             view, "custom-domain", f"is of a domain that {table.title} does not know", advice, table.source
         )
+
+    def _constants(self, view: NodeView) -> Iterator[Finding]:
+        """Weights of a type that the runtime does not have."""
+        table = self._table
+        for name in view.proto.input:
+            kind = type_name(view.scope.value(name).type)
+            if (
+                name
+                and kind != "unknown"
+                and table.casts.get(kind, kind) not in table.types
+                and view.scope.is_weight(name)
+            ):
+                reason = f"'{name}' is of type {kind}, which {table.title} does not have"
+                yield self._refusal(view, "weight-type", reason, "store it in a type that is listed", table.source)
 
     def _types(self, view: NodeView, types: frozenset[str]) -> Iterator[Finding]:
         """The types of the node's data that the table does not name for its operator."""
@@ -133,10 +156,11 @@ class NodeChecker:
         if "INT64" not in self._table.casts:
             return
         for index, name in enumerate(view.proto.input):
-            if index in CLAMPED_AT_WILL.get(view.operator, ()) or view.scope.value(name).type != TensorProto.INT64:
+            at_will = self._table.clamped_at_will.get(view.operator, frozenset())
+            if index in at_will or view.scope.value(name).type != TensorProto.INT64:
                 continue
-            array = view.scope.array(name)
-            if name in self._beyond_int32 if array is None else beyond_int32(array):
+            tensor, array = view.scope.tensor(name), view.scope.array(name)
+            if self._elements[tensor.doc_string].beyond_int32 if tensor else array is not None and beyond_int32(array):
                 reason = f"'{name}' holds integers that INT32 cannot: TensorRT clamps them"
                 yield self._refusal(view, "int64-range", reason, "use numbers within 32 bits", self._table.source)
 

@@ -47,9 +47,13 @@ def _applies(when: Parameters, view: NodeView, table: Table, opset: int) -> bool
 
 
 def _attribute(view: NodeView, parameters: Parameters) -> Any:
-    """The value of the attribute that `parameters` name, or the default that they state."""
+    """The value of the attribute that `parameters` name, or the default that they state; None for one of no type."""
     attribute = view.attribute(parameters["attribute"])
-    return parameters.get("default") if attribute is None else onnx.helper.get_attribute_value(attribute)
+    if attribute is None:
+        return parameters.get("default")
+    if attribute.ref_attr_name or attribute.type == onnx.AttributeProto.UNDEFINED:
+        return None
+    return onnx.helper.get_attribute_value(attribute)
 
 
 def _text(value: Any) -> Any:
@@ -60,6 +64,12 @@ def _elements(value: Any) -> list[Any]:
     return (
         [] if value is None else [_text(item) for item in value] if isinstance(value, list | tuple) else [_text(value)]
     )
+
+
+def _numbers(value: Any) -> list[Any]:
+    """The elements, none where they are no numbers: ONNX forbids that, and says so where it knows the opset."""
+    elements = _elements(value)
+    return elements if all(isinstance(element, int | float) for element in elements) else []
 
 
 def _inputs(parameters: Parameters, view: NodeView) -> list[str]:
@@ -74,7 +84,7 @@ def _attribute_in(parameters: Parameters, view: NodeView, _: Table) -> bool:
 
 def _attribute_least(parameters: Parameters, view: NodeView, _: Table) -> bool:
     """Every element of the attribute is at least `value`."""
-    return all(value >= parameters["value"] for value in _elements(_attribute(view, parameters)))
+    return all(value >= parameters["value"] for value in _numbers(_attribute(view, parameters)))
 
 
 def _attributes_absent(parameters: Parameters, view: NodeView, _: Table) -> bool:
@@ -86,7 +96,8 @@ def _attribute_halves(parameters: Parameters, view: NodeView, _: Table) -> bool:
     values = _elements(_attribute(view, parameters))
     pairs = list(zip(values[: len(values) // 2], values[len(values) // 2 :], strict=False))
     if "differences" in parameters:
-        return all(second - first in parameters["differences"] for first, second in pairs)
+        numbers = all(_numbers(list(pair)) for pair in pairs)
+        return not numbers or all(second - first in parameters["differences"] for first, second in pairs)
     return all(first == second for first, second in pairs)
 
 

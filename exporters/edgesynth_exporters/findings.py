@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import log10
 from pathlib import Path
 from typing import Any, Literal
 
 from edgesynth_exporters.plain import plain
 
-__all__ = ["Finding", "MemoryEstimate", "Report", "plain"]
+__all__ = ["Finding", "MemoryEstimate", "Report", "mebibytes", "plain"]
 
+ABSURD = 1e9  # MiB
 SHOWN = 4  # nodes of one finding that are named to a person; the document has all
 
 
@@ -114,11 +116,16 @@ def _memory(memory: MemoryEstimate) -> str:
     total = memory.total_mib
     if memory.weights_mib is None or memory.activations_mib is None or total is None:
         return f"unknown: {memory.reason}"
-    available = "" if memory.available_mib is None else f" of {memory.available_mib:,} MiB"
+    available = "" if memory.available_mib is None else f" of {mebibytes(memory.available_mib)} MiB"
     return (
-        f"about {total:,.0f}{available or ' MiB'}: weights {memory.weights_mib:,.1f}, "
-        f"activations {memory.activations_mib:,.1f}, workspace {memory.workspace_mib:,.0f}"
+        f"about {mebibytes(total)}{available or ' MiB'}: weights {mebibytes(memory.weights_mib, 1)}, "
+        f"activations {mebibytes(memory.activations_mib, 1)}, workspace {mebibytes(memory.workspace_mib)}"
     )
+
+
+def mebibytes(size: float, digits: int = 0) -> str:
+    """A size in MiB for a person; one beyond any machine, as damaged files state them, as a power of ten."""
+    return f"10^{log10(size):.0f}" if size >= ABSURD else f"{size:,.{digits}f}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -3,8 +3,9 @@
 import hashlib
 import mmap
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isnan, prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,28 +14,30 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 from edgesynth_exporters.errors import ModelFileError
-from edgesynth_exporters.onnx_weights import Elements, element_bits, examine_elements, holds_nan
+from edgesynth_exporters.onnx_weights import Elements, check_form, element_bits, elements_within, examine_elements
 from edgesynth_exporters.onnx_wire import Content, WireError, without_weights
 
-__all__ = ["OnnxFile", "has_elements", "inner_graphs", "read_onnx_file"]
+__all__ = ["OnnxFile", "has_elements", "inner_graphs", "read_onnx_file", "tensors_of"]
 
 LARGEST = (2 << 30) - 1  # bytes of one protobuf message
 PIECE = 1 << 20  # bytes read at a time
+
+_Form = tuple[str, int, tuple[int, ...]]
+"""Name, type and dimensions of a tensor."""
 
 
 @dataclass(frozen=True)
 class OnnxFile:
     """An ONNX file. In `model` larger tensors have name, type and dimensions, and no elements.
 
-    `infinite` and `beyond_int32` name the larger ones with an infinite element, and those with an integer that INT32
-    cannot hold; `external` are the tensors kept in other files.
+    `elements` says what each tensor holds, by its doc_string in `model`, which is another at each place in the file:
+    names need not be. `external` are the names of the tensors kept in other files.
     """
 
     path: Path
     sha256: str
     model: onnx.ModelProto
-    infinite: frozenset[str] = frozenset()
-    beyond_int32: frozenset[str] = frozenset()
+    elements: Mapping[str, Elements] = field(default_factory=dict)
     external: tuple[str, ...] = ()
 
 
@@ -75,9 +78,11 @@ def _read(path: Path, file: BinaryIO) -> OnnxFile:
         raise ModelFileError(f"{path}: not an ONNX file, or a damaged one (a name in it is no text)")
     seen = _Seen(path)
     for tensor, entry in zip(tensors, dropped, strict=True):
-        seen.large[_identity(tensor)] = examine_elements(file, tensor, entry.contents, seen.name(tensor))
-    for tensor, is_weight in _tensors(model):
+        elements = examine_elements(file, tensor, entry.contents, seen.name(tensor))
+        seen.large[entry.mark] = _form(tensor), elements
+    for tensor, is_weight in tensors_of(model):
         seen.look_at(tensor, is_weight)
+    _refuse_nan_attributes(path, model)
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(PIECE):
@@ -86,8 +91,7 @@ def _read(path: Path, file: BinaryIO) -> OnnxFile:
         path,
         digest.hexdigest(),
         model,
-        frozenset(seen.infinite),
-        frozenset(seen.beyond_int32),
+        seen.elements,
         tuple(sorted(set(seen.external))),
     )
 
@@ -97,9 +101,8 @@ class _Seen:
     """What was found out about the tensors of one file so far."""
 
     path: Path
-    large: dict[tuple[str, int, tuple[int, ...]], Elements] = field(default_factory=dict)
-    infinite: set[str] = field(default_factory=set)
-    beyond_int32: set[str] = field(default_factory=set)
+    large: dict[str, tuple[_Form, Elements]] = field(default_factory=dict)
+    elements: dict[str, Elements] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
 
     def name(self, tensor: TensorProto) -> str:
@@ -108,23 +111,22 @@ class _Seen:
     def look_at(self, tensor: TensorProto, is_weight: bool) -> None:
         """A tensor of the parsed model: its elements are in it, in another file, or were examined before."""
         where = self.name(tensor)
+        check_form(tensor, where)
+        form, elements = self.large.pop(tensor.doc_string, (None, Elements()))  # a mark is one tensor's, not two's
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             self.external.append(tensor.name)
             elements = _external(self.path, tensor, where)
         elif has_elements(tensor):
-            elements = Elements(nan=holds_nan(tensor, where))
+            elements = elements_within(tensor, where)
         elif 0 in tensor.dims:
             elements = Elements()
-        elif _identity(tensor) in self.large:
-            elements = self.large[_identity(tensor)]
-        else:
+        elif form != _form(tensor):
             raise ModelFileError(f"{where} holds no elements; is the file whole?")
         if is_weight and elements.nan:
             raise ModelFileError(f"{where} holds a NaN; train or export the network again")
-        if elements.infinite:
-            self.infinite.add(tensor.name)
-        if elements.beyond_int32:
-            self.beyond_int32.add(tensor.name)
+        if form is None:
+            tensor.doc_string = f"looked at {len(self.elements)}"
+        self.elements[tensor.doc_string] = elements
 
 
 def _external(path: Path, tensor: TensorProto, where: str) -> Elements:
@@ -154,12 +156,9 @@ def _span(tensor: TensorProto, entries: dict[str, str], size: int, where: str) -
     bits = element_bits(tensor.data_type)
     if bits is None:
         raise ModelFileError(f"{where} is of type {tensor.data_type}, which is no type of weights")
-    count = 1
-    for dim in tensor.dims:
-        count *= max(dim, 0)
     try:
         start = int(entries.get("offset") or 0)
-        length = int(entries.get("length") or (count * bits + 7) // 8)
+        length = int(entries.get("length") or (prod(tensor.dims) * bits + 7) // 8)
     except ValueError as error:
         raise ModelFileError(f"{where} is kept in another file at a place that is no number") from error
     if start < 0 or length < 0 or start + length > size:
@@ -192,11 +191,23 @@ def inner_graphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield attribute.name, graph
 
 
-def _identity(tensor: TensorProto) -> tuple[str, int, tuple[int, ...]]:
+def _form(tensor: TensorProto) -> _Form:
     return tensor.name, tensor.data_type, tuple(tensor.dims)
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[tuple[TensorProto, bool]]:
+def _refuse_nan_attributes(path: Path, model: onnx.ModelProto) -> None:
+    """Constants may be numbers in place of tensors."""
+    for node in _parts(model)[1]:
+        if node.op_type == "Constant" and any(
+            isnan(number)
+            for attribute in node.attribute
+            if attribute.name in ("value_float", "value_floats")
+            for number in (attribute.f, *attribute.floats)
+        ):
+            raise ModelFileError(f"{path}: constant '{node.output[0] if node.output else node.name}' holds a NaN")
+
+
+def tensors_of(model: onnx.ModelProto) -> Iterator[tuple[TensorProto, bool]]:
     """Every tensor of a model, in graphs within nodes and in functions too; whether it is an initializer or a constant.
 
     Others are attributes, where a NaN may have a meaning of its own.
@@ -236,7 +247,7 @@ def _names(model: onnx.ModelProto) -> Iterator[str]:
     for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
-    for tensor, _ in _tensors(model):
+    for tensor, _ in tensors_of(model):
         yield tensor.name
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 

@@ -21,6 +21,14 @@ RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 
+NUMBERS = {
+    "value_int": AttributeProto.INT,
+    "value_ints": AttributeProto.INTS,
+    "value_float": AttributeProto.FLOAT,
+    "value_floats": AttributeProto.FLOATS,
+}
+"""Attributes of Constant that are no tensors, and their types."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -37,15 +45,19 @@ class Value:
 class Scope:
     """One graph. What a name means is looked for here and then in the graphs around it.
 
-    `weights` are initializers and constants, `folds` all that follows from them alone, `arrays` the elements of those
-    that are small. `used` are the names that some node or the graph's outputs read, inner graphs included.
+    `weights` are initializers and constants, `tensors` what those of them are in the file that are tensors there,
+    `folds` all that follows from them alone, `arrays` the elements of those that are small. `place` are the places of
+    the nodes that hold the graph, and of the graph within them: names may be the same. `used` are the names that some
+    node or the graph's outputs read, inner graphs included.
     """
 
     graph: onnx.GraphProto
     path: str = ""
     outer: "Scope | None" = None
     values: dict[str, Value] = field(default_factory=dict)
+    place: tuple[int, ...] = ()
     weights: set[str] = field(default_factory=set)
+    tensors: dict[str, TensorProto] = field(default_factory=dict)
     folds: set[str] = field(default_factory=set)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     producers: dict[str, int] = field(default_factory=dict)
@@ -68,6 +80,10 @@ class Scope:
         """The elements of a small constant, else None."""
         return self.arrays.get(name, self.outer.array(name) if self.outer and name not in self.values else None)
 
+    def tensor(self, name: str) -> TensorProto | None:
+        """The constant in the file, without its elements where it is large."""
+        return self.tensors.get(name, self.outer.tensor(name) if self.outer and name not in self.values else None)
+
     def producer(self, name: str) -> onnx.NodeProto | None:
         index = self.producers.get(name)
         if index is not None:
@@ -89,6 +105,11 @@ class NodeView:
         return f"{self.scope.path}{self.proto.name or f'{self.proto.op_type}_{self.index}'}"
 
     @property
+    def place(self) -> tuple[int, ...]:
+        """Where the node is in the file, whatever it is called."""
+        return (*self.scope.place, self.index)
+
+    @property
     def operator(self) -> str:
         return operator_name(self.proto)
 
@@ -100,15 +121,19 @@ class NodeView:
         return next((attribute for attribute in self.proto.attribute if attribute.name == name), None)
 
 
-def open_scope(graph: onnx.GraphProto, path: Path, outer: Scope | None = None, prefix: str = "") -> Scope:
+def open_scope(
+    graph: onnx.GraphProto, path: Path, outer: Scope | None = None, prefix: str = "", place: tuple[int, ...] = ()
+) -> Scope:
     """The scope of `graph`, its nodes put into the order of execution.
 
     Raises ModelFileError that names `path` where a tensor is made twice or by nobody, or the graph runs in a circle.
     """
-    scope = Scope(graph, prefix, outer)
+    scope = Scope(graph, prefix, outer, place=place)
     for value in (*graph.value_info, *graph.output, *graph.input):
         scope.values[value.name] = _value(value)
     for tensor in graph.initializer:
+        if tensor.name in scope.weights:
+            raise ModelFileError(f"{path}: there are two initializers '{tensor.name}'; write it again with one of them")
         scope.values[tensor.name] = Value(tensor.data_type, tuple(tensor.dims))
         _add_constant(scope, tensor.name, tensor)
     for sparse in graph.sparse_initializer:
@@ -141,8 +166,8 @@ def walk(scope: Scope, path: Path) -> Iterator[NodeView]:
             stack.pop()
             continue
         yield view
-        for name, graph in inner_graphs(view.proto):
-            inner = open_scope(graph, path, view.scope, f"{view.name}/{name}/")
+        for number, (name, graph) in enumerate(inner_graphs(view.proto)):
+            inner = open_scope(graph, path, view.scope, f"{view.name}/{name}/", (*view.place, number))
             stack.append(iter([NodeView(graph.node[index], index, inner) for index in inner.order]))
 
 
@@ -160,6 +185,7 @@ def _value(info: onnx.ValueInfoProto) -> Value:
 
 def _add_constant(scope: Scope, name: str, tensor: TensorProto) -> None:
     scope.weights.add(name)
+    scope.tensors[name] = tensor
     if (
         tensor.data_type != TensorProto.STRING
         and (0 in tensor.dims or has_elements(tensor))
@@ -174,9 +200,9 @@ def _find_constants(scope: Scope, node: onnx.NodeProto) -> None:
     if node.op_type == "Constant" and outputs and operator_name(node) == "Constant":
         scope.weights.add(outputs[0])
         for attribute in node.attribute:
-            if attribute.name == "value":
+            if attribute.name == "value" and attribute.HasField("t"):
                 _add_constant(scope, outputs[0], attribute.t)
-            elif attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
+            elif NUMBERS.get(attribute.name) == attribute.type and not attribute.ref_attr_name:
                 scope.arrays[outputs[0]] = np.asarray(onnx.helper.get_attribute_value(attribute))
     changing = node.op_type in RANDOM or "::" in operator_name(node) or any(inner_graphs(node))
     if not changing and all(not name or scope.is_folded(name) for name in node.input):

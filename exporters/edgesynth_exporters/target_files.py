@@ -5,7 +5,9 @@ still missing gets a reason. The keys are the fields of `Target` that `_Entry` l
 """
 
 import re
+import stat
 import tomllib
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -15,6 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from edgesynth_exporters.errors import EdgesynthError
+from edgesynth_exporters.rules import TENSORRT, refusal, table_for
 from edgesynth_exporters.suggest import nearest
 from edgesynth_exporters.target import FACTS, Kind, PowerMode, Precision, Target
 
@@ -58,7 +61,7 @@ class _Entry(_Strict):
     tensorrt: Version | None = None
     opset: Annotated[int, Field(ge=1)] | None = None
     precisions: Annotated[list[Precision], Field(min_length=1)] | None = None
-    memory_mib: Annotated[int, Field(ge=1)] | None = None
+    memory_mib: Annotated[int, Field(ge=1, lt=1 << 40)] | None = None
     compute_capability: Annotated[str, StringConstraints(pattern=r"^\d+\.\d$")] | None = None
     rails: list[Text] | None = None
     total_power: list[Annotated[list[Text], Field(min_length=1)]] | None = None
@@ -96,13 +99,14 @@ def read_targets(path: Path, known: Mapping[str, Target]) -> dict[str, Target]:
 
 
 def greatest_opset(tensorrt: str) -> tuple[int, str] | None:
-    """The greatest ONNX opset that this version of TensorRT takes, and the source; None for one before 8.2."""
-    tables = _jetpacks()["opset"]
-    upto = [series for series in tables if _version(series) <= _version(tensorrt)]
-    if not upto:
+    """The greatest ONNX opset of the rules for this version of TensorRT, and the source; None for one before 8.2.
+
+    A version without rules of its own has those of an earlier one, and their opset: what it takes beyond is not known.
+    """
+    if _version(tensorrt) < _version(TENSORRT[0]):
         return None
-    found = tables[max(upto, key=_version)]
-    return found["greatest"], found["source"]
+    table, exact = table_for(tensorrt)
+    return table.opset[1], table.source if exact else f"rules for {tensorrt} are those of {table.title}: {table.source}"
 
 
 @cache
@@ -116,9 +120,9 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _read(path: Path, known: Mapping[str, Target], *, own: bool) -> dict[str, Target]:
     found: dict[str, Target] = {}
+    taken = ChainMap(found, dict(known))
     for name, table in _tables(path).items():
         where = f"{path}: [{name}]"
-        taken = {**known, **found}
         if not NAME.fullmatch(name):
             raise EdgesynthError(f"{path}: {name!r} is no name: use letters, digits and . _ -, a letter or digit first")
         if name in taken:
@@ -132,13 +136,7 @@ def _read(path: Path, known: Mapping[str, Target], *, own: bool) -> dict[str, Ta
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_FILE else None
-    except OSError as error:
-        raise EdgesynthError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if content is None:
-        what = f"over {LARGEST_FILE >> 20} MiB is no file of targets" if path.is_file() else "there is no such file"
-        raise EdgesynthError(f"{path}: {what}")
+    content = _content(path)
     try:
         tables = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # what tomllib raises, beyond its own TOMLDecodeError
@@ -147,6 +145,21 @@ def _tables(path: Path) -> dict[str, Any]:
         if not isinstance(table, dict):
             raise EdgesynthError(f"{path}: {name!r} is a key outside of a target; write [NAME] above its keys")
     return tables
+
+
+def _content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+            raise EdgesynthError(f"{path}: that is {what}; name a file of targets")
+        if status.st_size > LARGEST_FILE:
+            raise EdgesynthError(f"{path}: over {LARGEST_FILE >> 20} MiB is no file of targets")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise EdgesynthError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise EdgesynthError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _entry(table: dict[str, Any], where: str) -> _Entry:
@@ -163,7 +176,23 @@ def _entry(table: dict[str, Any], where: str) -> _Entry:
         for name in stated:
             if name not in FACTS:
                 raise EdgesynthError(f"{where}: {table_name}.{name} is about no fact{nearest(name, FACTS)}")
+    for name in entry.sources:
+        if name not in entry.model_fields_set:
+            raise EdgesynthError(f"{where}: sources.{name}: {name} itself is not stated here; state it too")
+    _check_modes(entry.power_modes or [], where)
     return entry
+
+
+def _check_modes(modes: Iterable[_Mode], where: str) -> None:
+    ids: set[int] = set()
+    defaults = 0
+    for mode in modes:
+        if mode.id in ids:
+            raise EdgesynthError(f"{where}: power_modes: two have the id {mode.id}")
+        ids.add(mode.id)
+        defaults += mode.default
+    if defaults > 1:
+        raise EdgesynthError(f"{where}: power_modes: {defaults} are the default, and one can be")
 
 
 def _target(name: str, entry: _Entry, known: Mapping[str, Target], where: str, path: Path | None) -> Target:
@@ -177,6 +206,7 @@ def _target(name: str, entry: _Entry, known: Mapping[str, Target], where: str, p
         facts.put(fact, _frozen(fact, value), entry.sources.get(fact, origin))
     _follow_tensorrt(facts, stated, where)
     _check_rails(facts.values, where)
+    _check_precisions(facts.values, where)
     description = entry.description or (base.description if base else "")
     for key in ("description", "opset", "precisions"):
         if not (description if key == "description" else facts.values.get(key)):
@@ -200,11 +230,12 @@ def _target(name: str, entry: _Entry, known: Mapping[str, Target], where: str, p
 def _base(entry: _Entry, known: Mapping[str, Target], where: str) -> Target | None:
     if entry.based_on is None:
         return None
-    boards = [target.name for target in known.values() if target.kind == "board"]
-    if entry.based_on not in boards:
+    base = known.get(entry.based_on)
+    if base is None or base.kind != "board":
+        boards = [target.name for target in known.values() if target.kind == "board"]
         hint = nearest(entry.based_on, boards)
         raise EdgesynthError(f"{where}: based_on: '{entry.based_on}' is none of {', '.join(boards)}{hint}")
-    return known[entry.based_on]
+    return base
 
 
 def _facts_of(target: Target) -> _Facts:
@@ -250,6 +281,14 @@ def _check_rails(values: Mapping[str, Any], where: str) -> None:
                 raise EdgesynthError(f"{where}: total_power: '{rail}' is none of the rails{nearest(rail, rails)}")
         if len(set(alternative)) < len(alternative):
             raise EdgesynthError(f"{where}: total_power: counts a rail twice: {' + '.join(alternative)}")
+
+
+def _check_precisions(values: Mapping[str, Any], where: str) -> None:
+    """Hardware has the last word on what it computes in."""
+    for precision in values.get("precisions", ()):
+        found = refusal(precision, values.get("compute_capability"))
+        if found is not None:
+            raise EdgesynthError(f"{where}: precisions: {precision}: {found[0]} ({found[1]})")
 
 
 def _frozen(fact: str, value: Any) -> Any:

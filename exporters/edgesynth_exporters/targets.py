@@ -73,7 +73,14 @@ def _user_files() -> list[Path]:
     named = os.environ.get(VARIABLE)
     usual = _configuration() / "edgesynth" / "targets.toml"
     paths = [usual] if os.path.lexists(usual) else []
-    return [*paths, Path(named).expanduser()] if named else paths
+    return [*paths, _expanded(named)] if named else paths
+
+
+def _expanded(named: str) -> Path:
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:  # nobody of that name has a home
+        raise EdgesynthError(f"{named}: ${VARIABLE} names a home that is not there ({error})") from error
 
 
 def _configuration() -> Path:

@@ -73,7 +73,10 @@ def test_a_target_is_needed(good, capsys):
     assert "--target" in capsys.readouterr().err
 
 
-def test_a_free_batch_is_allowed_with_a_warning(tmp_path, capsys):
+def test_a_free_batch_is_refused_as_the_builder_does_with_what_to_do(tmp_path, capsys):
     path = save(tmp_path / "m.onnx", [node("Relu", ["x"], ["y"])], [value("x", FLOAT, ["batch", 8])])
-    assert run(["check", str(path), "--target", "tx2-sim"]) == 0
-    assert "1 warning" in capsys.readouterr().out.splitlines()[0]
+    assert run(["check", str(path), "--target", "tx2"]) == 1
+    out = capsys.readouterr().out
+    assert "the batch of input 'x' is free" in out
+    assert "do     export with fixed sizes" in out
+    assert run(["check", str(path), "--target", "host"]) == 0

@@ -101,6 +101,20 @@ def test_show_of_a_user_s_target_says_where_it_is_defined(capsys, own_file):
     assert f"statedin{own_file}" in out
 
 
+@pytest.mark.parametrize("command", [["ls"], ["show", "drone"]])
+def test_nothing_in_a_user_s_file_steers_the_terminal(command, capsys, own_file):
+    own_file.write_text(
+        '[drone]\nbased_on = "tx2"\ndescription = "a\\u001b[31mRED"\nmodule = "\\u009b2J"\nrails = ["\\u001b[2J"]\n'
+        'total_power = [["\\u001b[2J"]]\npower_modes = [{ id = 0, name = "\\u001b[1m", cpus = "\\u202e1" }]\n'
+        'jetpack = "\\u001bj"\nl4t = "1.1"\npython = "3.6"\ncuda = "10.2"\ntensorrt = "8.2.1"\n'
+        '[drone.sources]\nmodule = "\\u001b]0;title\\u0007"\n[drone.reasons]\nmemory_mib = "\\u001b[2J"\n'
+    )
+    assert run(["targets", *command]) == 0
+    out = capsys.readouterr().out
+    assert "a?[31mRED" in out
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+
+
 def test_an_unknown_name_is_2_and_suggests_the_nearest(capsys):
     assert run(["targets", "show", "tx22"]) == 2
     assert one_line(capsys).endswith("did you mean 'tx2'?\n")

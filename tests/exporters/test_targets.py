@@ -1,12 +1,14 @@
 """Targets: every fact of a built-in one has a source or a reason; a user's own file is taken or refused in a line."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
 from edgesynth_exporters import target_files
 from edgesynth_exporters.errors import EdgesynthError
+from edgesynth_exporters.rules import table_for
 from edgesynth_exporters.suggest import nearest
 from edgesynth_exporters.target_files import greatest_opset, read_targets
 from edgesynth_exporters.targets import FACTS, TARGETS, all_targets, find_target, model_of, total_power_rule
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 NAMES = ["tx1", "tx2", "nano", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "thor", "host", "tx2-sim"]
 BOARDS = NAMES[:-2]
 JETPACKS = tomllib.loads(Path(target_files.__file__).with_name("jetpacks.toml").read_text())["jetpack"]
-# Of onnx-tensorrt's docs/operators.md, as jetpacks.toml cites it: written down twice, so that a slip shows.
+# Of onnx-tensorrt's docs/operators.md, as rules/ cites it: written down twice, so that a slip shows.
 OPSETS = {"8.2": 13, "8.5": 17, "8.6": 17, "10.3": 20, "10.16": 24}
 
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=NAMES)
@@ -74,11 +76,19 @@ def test_the_opset_is_that_of_its_tensorrt(target):
 
 @pytest.mark.parametrize(
     ("tensorrt", "opset"),
-    [*OPSETS.items(), ("8.4.1", 17), ("10.14.99", 20), ("10.15", 24), ("11.1", 24), ("8.0.1", None)],
+    [*OPSETS.items(), ("8.4.1", 13), ("10.0.1", 17), ("10.14.99", 20), ("10.15", 20), ("11.1", 25), ("8.0.1", None)],
 )
-def test_versions_are_compared_as_numbers(tensorrt, opset):
+def test_the_opset_of_a_version_is_that_of_its_rules(tensorrt, opset):
     found = greatest_opset(tensorrt)
     assert (found and found[0]) == opset
+    if found:
+        assert found[0] == table_for(tensorrt)[0].opset[1]
+
+
+def test_a_version_without_rules_of_its_own_says_whose_opset_it_has(own_file):
+    own_file.write_text('[u84]\nbased_on = "xavier-nx"\ntensorrt = "8.4.1"\n')
+    assert find_target("u84").opset == 13
+    assert find_target("u84").sources["opset"].startswith("rules for 8.4.1 are those of TensorRT 8.2: https://")
 
 
 def test_old_boards_have_no_int8_and_the_later_ones_have():
@@ -199,9 +209,50 @@ def test_a_file_that_is_named_must_be_there(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGESYNTH_TARGETS", str(tmp_path / "absent.toml"))
     with pytest.raises(EdgesynthError, match=r"absent\.toml: there is no such file"):
         all_targets()
-    monkeypatch.setenv("EDGESYNTH_TARGETS", str(tmp_path))
-    with pytest.raises(EdgesynthError, match="there is no such file"):
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (".", "that is a folder; name a file of targets"),
+        ("pipe", "that is a pipe or device; name a file of targets"),
+        ("a\udcff\0b", "cannot be read"),
+        ("~nosuchuser/targets.toml", "$EDGESYNTH_TARGETS names a home that is not there"),
+    ],
+)
+def test_what_is_no_file_of_targets_is_called_what_it_is(tmp_path, monkeypatch, name, says):
+    os.mkfifo(tmp_path / "pipe")
+    named = name if name.startswith("~") else f"{tmp_path}/{name}"
+    if "\0" in named:  # the environment cannot hold it
+        with pytest.raises(EdgesynthError, match=says):
+            read_targets(Path(named), TARGETS)
+        return
+    monkeypatch.setenv("EDGESYNTH_TARGETS", named)
+    with pytest.raises(EdgesynthError) as error:
         all_targets()
+    assert says in str(error.value)
+
+
+def test_many_targets_are_looked_up_and_not_copied(own_file):
+    """None of the known ones is copied or listed for each that is read."""
+    own_file.write_text("\n".join(f'[b{number}]\nbased_on = "tx2"' for number in range(300)))
+
+    class Counted(dict):
+        copies = 0
+
+        def __iter__(self):  # without one of its own, copying it would not ask for its keys
+            return super().__iter__()
+
+        def keys(self):
+            Counted.copies += 1
+            return super().keys()
+
+        def values(self):
+            Counted.copies += 1
+            return super().values()
+
+    assert len(read_targets(own_file, Counted(TARGETS))) == 300
+    assert Counted.copies <= 2
 
 
 def test_a_relative_xdg_folder_is_ignored(tmp_path, monkeypatch):
@@ -216,6 +267,10 @@ def test_a_relative_xdg_folder_is_ignored(tmp_path, monkeypatch):
 def test_a_broken_file_does_not_stand_in_the_way_of_a_known_target(own_file):
     own_file.write_text("broken [")
     assert find_target("tx2").name == "tx2"
+
+
+MODES, MODE = '[mine]\nbased_on = "tx2"\npower_modes = ', 'name = "A", cpus = "1"'
+BEST = f"{MODE}, default = true"
 
 
 @pytest.mark.parametrize(
@@ -248,6 +303,15 @@ def test_a_broken_file_does_not_stand_in_the_way_of_a_known_target(own_file):
         ('[mine]\ndescription = "a board"\nopset = 13', "[mine]: precisions is missing"),
         ('[mine]\ndescription = "a board"\nprecisions = ["fp32"]', "[mine]: opset is missing"),
         ('[mine]\nopset = 13\nprecisions = ["fp32"]', "[mine]: description is missing"),
+        (
+            '[mine]\nbased_on = "tx2"\nprecisions = ["fp32", "int8"]',
+            "[mine]: precisions: int8: a GPU of compute",
+        ),
+        ('[mine]\nbased_on = "orin-nx"\ncompute_capability = "5.3"', "capability 5.3 has no INT8 arithmetic (https://"),
+        ('[mine]\nbased_on = "tx2"\nmemory_mib = 99999999999999', "[mine]: memory_mib: "),
+        (f"{MODES}[{{ id = 0, {MODE} }}, {{ id = 0, {MODE} }}]", "[mine]: power_modes: two have the id 0"),
+        (f"{MODES}[{{ id = 0, {BEST} }}, {{ id = 1, {BEST} }}]", "[mine]: power_modes: 2 are the default, and one can"),
+        ('[mine]\nbased_on = "tx2"\nsources = { opset = "me" }', "[mine]: sources.opset: opset itself is not stated"),
         ('[tx2]\nbased_on = "tx1"', "[tx2]: this name is taken by edgesynth itself; choose another"),
         ('["a b"]\nbased_on = "tx1"', "'a b' is no name: use letters, digits"),
         ('["x\\n\\u001b[1m"]\nbased_on = "tx1"', "is no name"),

@@ -15,6 +15,9 @@ A table may be `based_on` an earlier one and then says only what changed. Its ke
     plugin_suffix           how the operators of the runtime's own plugins end
     dynamic_shapes          whether free dimensions are taken as they are
     local_functions         whether functions within the file are
+    sparse_weights          whether sparse initializers are
+    most_nested             graphs within graphs; 0: not stated
+    clamped_at_will         inputs of operators where "as large as can be" means "to the end", after clamping too
     strongly_typed          whether the types of the file are those of the engine
     [[rules]]               what more must hold for some operators; `check` is a kind of condition in conditions.py
     removed_rules           rules of the earlier table that no longer hold
@@ -27,7 +30,17 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-__all__ = ["ChannelWidth", "Refusal", "Rule", "Table", "hardware", "load_table", "remedy", "table_for"]
+__all__ = [
+    "ChannelWidth",
+    "Refusal",
+    "Rule",
+    "Table",
+    "hardware",
+    "load_table",
+    "remedy",
+    "table_for",
+    "useless_when_infinite",
+]
 
 TENSORRT = ("8.2", "8.5", "8.6", "10.3", "10.16", "11")
 """Versions with a table of their own, in their order."""
@@ -70,6 +83,9 @@ class Table:
     plugin_suffix: str | None
     dynamic_shapes: bool
     local_functions: bool
+    sparse_weights: bool
+    most_nested: int
+    clamped_at_will: Mapping[str, frozenset[int]]
     strongly_typed: bool
 
     @property
@@ -100,14 +116,19 @@ class ChannelWidth:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Facts of GPUs that do not depend on the version of TensorRT."""
+    """Facts of boards that do not depend on the version of TensorRT.
+
+    `cramped` is the share of the memory above which an engine leaves too little for the system and the application.
+    """
 
     refusals: tuple[Refusal, ...]
     channel_widths: tuple[ChannelWidth, ...]
     workspace_mib: int
     workspace_source: str
+    cramped: float
 
 
+@cache
 def table_for(tensorrt: str | None) -> tuple[Table, bool]:
     """The table for a version such as "8.2.1", and whether it was made for that version; None is ONNX Runtime's.
 
@@ -147,6 +168,9 @@ def load_table(name: str) -> Table:
         plugin_suffix=content["plugin_suffix"] or None,
         dynamic_shapes=content["dynamic_shapes"],
         local_functions=content["local_functions"],
+        sparse_weights=content["sparse_weights"],
+        most_nested=content["most_nested"],
+        clamped_at_will={operator: frozenset(inputs) for operator, inputs in content["clamped_at_will"].items()},
         strongly_typed=content["strongly_typed"],
     )
 
@@ -173,7 +197,22 @@ def hardware() -> Hardware:
         ),
         workspace_mib=content["workspace"]["mib"],
         workspace_source=content["workspace"]["source"],
+        cramped=content["memory"]["cramped"],
     )
+
+
+def refusal(precision: str, compute_capability: str | None) -> tuple[str, str] | None:
+    """Why a GPU of that compute capability does not compute in a precision, and the source; None where it does."""
+    for each in hardware().refusals:
+        if each.precision == precision and compute_capability in each.compute_capabilities:
+            return each.reason.format(compute_capability=compute_capability), each.source
+    return None
+
+
+@cache
+def useless_when_infinite() -> frozenset[str]:
+    """Operators that an infinite weight makes useless; elsewhere, as in a mask of attention, it may be meant."""
+    return frozenset(_read("weights")["useless_when_infinite"])
 
 
 def _merged(name: str) -> dict[str, Any]:
@@ -208,6 +247,9 @@ _EMPTY: dict[str, Any] = {
     "plugin_suffix": "",
     "dynamic_shapes": False,
     "local_functions": True,
+    "sparse_weights": False,
+    "most_nested": 0,
+    "clamped_at_will": {},
     "strongly_typed": False,
 }
 
