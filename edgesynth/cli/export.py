@@ -1,7 +1,10 @@
 """`edgesynth export`: a network becomes an ONNX file that a target accepts, or an engine, checked and compared."""
 
+import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,11 +12,17 @@ import typer
 
 if TYPE_CHECKING:
     from edgesynth_exporters.export_record import ExportRecord, OutputParity
+    from edgesynth_exporters.precision import Format
+    from edgesynth_exporters.subject import Order
+    from edgesynth_exporters.targets import Precision, Target
 
 __all__ = ["export"]
 
 SHOWN = 3
 """Remarks of the check that are printed."""
+SHOWN_LETTERS = 40
+DIGITS = 9
+"""Of a number in --input-shape."""
 ENDINGS = {"onnx": ".onnx", "tensorrt": ".plan", "tensorrt-rtx": ".plan"}
 
 
@@ -41,7 +50,10 @@ def export(
     max_drop: Annotated[
         float, typer.Option(min=0, max=1, help="What fp16 and int8 may cost of the accuracy, a share.")
     ] = 0.02,
-    out: Annotated[Path | None, typer.Option(help="File to make.  [default: NAME-TARGET-PRECISION.onnx]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to make; the others lie beside it.  [default: NAME-TARGET-PRECISION.onnx]"),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one edgesynth.export/1 document.")] = False,
 ) -> None:
     """Write a network as an ONNX file that the target accepts, compared with PyTorch, or build an engine of it.
@@ -66,23 +78,52 @@ def export(
         target=place,
         precision=precision,
         format=format_,
-        out=out or Path(f"{_file_name(network)}-{target}-{precision}{ENDINGS[format_]}"),
+        out=out or Path(_default_name(network, place, precision, format_)),
         max_drop=max_drop,
         command=shlex.join(["edgesynth", *sys.argv[1:]]),
     )
-    subject = open_subject(
-        network,
-        int8=precision == "int8",
-        weights=weights,
-        data=data,
-        input_shape=None if input_shape is None else _shape(input_shape),
-        classes=classes,
-    )
-    record = export_network(subject, order, lambda text: typer.echo(text, err=True))
+    shape = None if input_shape is None else _shape(input_shape)
+    # Code of the user's runs in here, and may print.
+    with _stdout_to_stderr():
+        subject = open_subject(
+            network, int8=precision == "int8", weights=weights, data=data, input_shape=shape, classes=classes
+        )
+        record = export_network(subject, order, lambda text: typer.echo(text, err=True))
     if json_:
         typer.echo(record.model_dump_json(indent=2))
     else:
-        _print(record, order.out)
+        _print(record, order)
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What is printed goes to stderr, also from below Python and from child processes: stdout is for the answer."""
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        try:
+            stdout = os.dup(1)
+        except OSError:  # it is closed
+            yield
+            return
+        os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+
+
+def _default_name(network: str, target: "Target", precision: "Precision", format_: "Format") -> str:
+    """Formats that give different files have different names. TensorRT-RTX builds for other GPUs than a target's, so
+    its files are called after what they take of it, the opset."""
+    from edgesynth_exporters.steps import GREATEST_OPSET
+
+    name, ending = _file_name(network), ENDINGS[format_]
+    if format_ == "onnx":
+        return f"{name}-{target.name}-{precision}{ending}"
+    if format_ == "tensorrt":
+        return f"{name}-{target.name}-{precision}-tensorrt{ending}"
+    return f"{name}-opset{min(target.opset, GREATEST_OPSET)}-{precision}-tensorrt-rtx{ending}"
 
 
 def _file_name(network: str) -> str:
@@ -92,19 +133,28 @@ def _file_name(network: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
+    from edgesynth_exporters.plain import plain
+
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"--input-shape {text}: three numbers are wanted, C,H,W, as in 3,224,224")
+    if len(parts) != 3 or not all(_is_size(part.strip()) for part in parts):
+        raise typer.BadParameter(
+            f"--input-shape {plain(text)[:SHOWN_LETTERS]}: three numbers are wanted, C,H,W, as in 3,224,224"
+        )
     return tuple(int(part) for part in parts)
 
 
-def _print(record: "ExportRecord", out: Path) -> None:
+def _is_size(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS and int(text) > 0
+
+
+def _print(record: "ExportRecord", order: "Order") -> None:
+    from edgesynth_exporters.plain import plain
     from rich.console import Console
 
     console = Console(soft_wrap=True)
 
     def say(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, markup=False, highlight=False)
+        console.print(plain(text), style=style, markup=False, highlight=False)
 
     sizes = [f"{tensor.name} {'x'.join(map(str, tensor.shape))}" for tensor in (*record.inputs, *record.outputs)]
     say(f"{record.name} for {record.target.name} in {record.precision}: opset {record.opset}, {', '.join(sizes)}")
@@ -123,7 +173,8 @@ def _print(record: "ExportRecord", out: Path) -> None:
     for warning in record.warnings:
         say(f"warning: {warning}", "yellow")
     seconds = sum(step.seconds for step in record.steps)
-    say(f"{seconds:.1f} s; wrote {', '.join(str(out.with_name(entry.path)) for entry in record.files.values())}")
+    written = [order.out.with_name(entry.path) for entry in record.files.values()]
+    say(f"{seconds:.1f} s; wrote {', '.join(map(str, [*written, order.paths.manifest]))}")
 
 
 def _parity(found: "OutputParity") -> str:

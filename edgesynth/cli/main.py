@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from edgesynth_exporters.plain import plain
 
 from edgesynth import __version__
 from edgesynth.cli import bench, check, data, doctor, estimate, export, generate, report, synth, targets
@@ -19,6 +20,8 @@ from edgesynth.errors import EdgesynthError
 __all__ = ["app", "main", "run", "set_environment"]
 
 INTERRUPTED = 130
+RESUMABLE = ("synth",)
+"""Commands that go on where they were interrupted."""
 DEBUG = "--debug"
 
 app = typer.Typer(
@@ -95,9 +98,11 @@ def run(arguments: Sequence[str]) -> int:
         _say(f"internal error, {type(error).__name__}: {error}; run it again with {DEBUG} and report what it says")
         return 3
     if code == INTERRUPTED:  # also what the library makes of Ctrl-C by itself
-        _say("interrupted; what was found out is kept, a run goes on with --resume")
+        command = next((a for a in arguments if not a.startswith("-")), "")
+        kept = "; what was found out is kept, a run goes on with --resume" if command in RESUMABLE else ""
+        _say(f"interrupted{kept}")
     return code if isinstance(code, int) else 0
 
 
 def _say(text: str) -> None:
-    typer.echo(f"edgesynth: {' '.join(text.split())}", err=True)
+    typer.echo(f"edgesynth: {plain(' '.join(text.split()))}", err=True)

@@ -3,14 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from edgesynth_exporters.on_images import PARITY_IMAGES
-from edgesynth_exporters.outputs import named_outputs
 from edgesynth_exporters.subject import FloatArray, Metric, Subject
+from edgesynth_exporters.torch_runner import torch_runner
 from torch import Tensor, fx, nn
 
 from edgesynth.data import DataSet, find_source
@@ -32,6 +33,8 @@ PROTOTYPE = "prototype"
 METRIC_IMAGES, CALIBRATION_IMAGES = 2000, 256
 """For int8: validation images that accuracy is taken on, and training images that ranges are taken from."""
 NOISE_SEED = 0
+NOISE_BYTES = 1 << 30
+"""So much noise is made at most."""
 SHOWN = 5
 _CODE_OF_MODULE = """\
 import sys
@@ -40,6 +43,14 @@ from edgesynth.prototypes import load_prototype
 
 sys.path.insert(0, {folder!r})
 module = load_prototype({spec!r}, {channels}, {classes})"""
+_CODE_OF_METRIC = """\
+import torch
+
+from edgesynth.tasks import Classification
+
+
+def evaluate(answers):
+    return Classification().evaluate(torch.from_numpy(answers), torch.from_numpy(labels[: len(answers)]))"""
 _CODE_OF_NETWORK = """\
 from edgesynth.records import Genome
 from edgesynth.synthesis.exporting import rebuild
@@ -173,7 +184,8 @@ def _module(
     if loaded is not None:
         subject = _with_data(name, module, loaded, source, code, int8)
         return replace(subject, warnings=(*warnings, *subject.warnings))
-    noise = np.random.default_rng(NOISE_SEED).standard_normal((PARITY_IMAGES, *shape), dtype=np.float32)
+    noise = _noise(shape)
+    few = () if len(noise) == PARITY_IMAGES else (f"images are so large that only {len(noise)} were compared",)
     return Subject(
         name=name,
         module=module,
@@ -182,7 +194,7 @@ def _module(
         origin=f"normal noise, seed {NOISE_SEED}",
         source=source,
         code=code,
-        warnings=(*warnings, "compared on noise, not on images: --data compares on a data set"),
+        warnings=(*warnings, "compared on noise, not on images: --data compares on a data set", *few),
     )
 
 
@@ -192,6 +204,10 @@ def _shape(data: DataSet | None, input_shape: Sequence[int] | None) -> tuple[int
         if input_shape is None:
             raise EdgesynthError("which images does it take? give --data, or --input-shape C,H,W to export without any")
         channels, height, width = input_shape
+        if 4 * prod(input_shape) > NOISE_BYTES:
+            raise EdgesynthError(
+                f"--input-shape {_shown(input_shape)}: one image would take more than {NOISE_BYTES >> 20} MiB"
+            )
         return channels, height, width
     if input_shape is not None and tuple(input_shape) != data.input_shape:
         raise EdgesynthError(
@@ -199,6 +215,12 @@ def _shape(data: DataSet | None, input_shape: Sequence[int] | None) -> tuple[int
             "leave one of them out"
         )
     return data.input_shape
+
+
+def _noise(shape: Sequence[int]) -> FloatArray:
+    """As many images (N, C, H, W) as are compared, or as NOISE_BYTES hold."""
+    count = min(PARITY_IMAGES, NOISE_BYTES // (4 * prod(shape)))
+    return np.random.default_rng(NOISE_SEED).standard_normal((count, *shape), dtype=np.float32)
 
 
 def _with_data(name: str, module: nn.Module, data: DataSet, source: dict[str, Any], code: str, int8: bool) -> Subject:
@@ -216,7 +238,7 @@ def _with_data(name: str, module: nn.Module, data: DataSet, source: dict[str, An
         code=code,
         calibration=_array(data.train.images[:CALIBRATION_IMAGES]) if int8 else None,
         calibration_origin=f"{data.name}, training split",
-        metric=_metric(module, data, len(val)),
+        metric=_metric(name, module, data, len(val)),
         mean=data.mean,
         std=data.std,
         classes=data.classes,
@@ -224,14 +246,19 @@ def _with_data(name: str, module: nn.Module, data: DataSet, source: dict[str, An
     )
 
 
-def _metric(module: nn.Module, data: DataSet, images: int) -> Metric | None:
+def _metric(name: str, module: nn.Module, data: DataSet, images: int) -> Metric | None:
     """Accuracy, where the module answers an image with one number for each class and nothing else."""
-    with torch.no_grad():
-        answers = list(named_outputs(module(data.val.images[:1])).values())
-    if [tuple(answer.shape) for answer in answers] != [(1, len(data.classes))]:
+    answers = torch_runner(name, module)(_array(data.val.images[:1]))
+    if [answer.shape for answer in answers.values()] != [(1, len(data.classes))]:
         return None
     task, targets = Classification(), data.val.targets[:images]
-    return Metric(task.metric, images, lambda found: task.evaluate(torch.from_numpy(found), targets))
+    return Metric(
+        name=task.metric,
+        images=images,
+        evaluate=lambda found: task.evaluate(torch.from_numpy(found), targets),
+        labels=targets.numpy(),
+        code=_CODE_OF_METRIC,
+    )
 
 
 def _array(images: Tensor) -> FloatArray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesynth_exporters.errors import ParityError
 
-__all__ = ["Comparison", "compare", "joined", "judge_fp32"]
+__all__ = ["ABSOLUTE", "Comparison", "compare", "joined", "judge_fp32"]
 
 FloatArray = NDArray[np.float32]
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from edgesynth_exporters.document import Document
 from edgesynth_exporters.targets import Precision
 
 __all__ = ["EngineAnswer", "EngineFailure", "EngineKey", "EngineRecord", "Module"]
@@ -12,25 +13,14 @@ Module = Literal["tensorrt", "tensorrt_rtx"]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        serialize_by_alias=True,
-        json_schema_serialization_defaults_required=True,
-    )
-
-
-class SourceFile(_Document):
+class SourceFile(Document):
     """The ONNX file that an engine was built from."""
 
     path: str
     sha256: Digest
 
 
-class PlanFile(_Document):
+class PlanFile(Document):
     """The engine, serialized."""
 
     path: str
@@ -38,7 +28,7 @@ class PlanFile(_Document):
     bytes: int
 
 
-class TensorInfo(_Document):
+class TensorInfo(Document):
     """An input or output as the builder sees it; TensorRT 8 makes INT64 int32."""
 
     name: str
@@ -46,7 +36,7 @@ class TensorInfo(_Document):
     dtype: str
 
 
-class TimingCache(_Document):
+class TimingCache(Document):
     """Where the builder's measurements of kernels lie, and whether earlier ones were used."""
 
     path: str
@@ -54,7 +44,7 @@ class TimingCache(_Document):
     bytes: int
 
 
-class EngineKey(_Document):
+class EngineKey(Document):
     """What two plans must have in common to be the same plan. `device_model` is None for one built ahead of time."""
 
     device_model: str | None
@@ -67,7 +57,7 @@ class EngineKey(_Document):
     calibration_sha256: Digest | None
 
 
-class Failure(_Document):
+class Failure(Document):
     """What was wrong, where, and what to do next."""
 
     what: str
@@ -75,7 +65,7 @@ class Failure(_Document):
     next: str
 
 
-class ParserFinding(_Document):
+class ParserFinding(Document):
     """What TensorRT says, and of which node; None where it names none."""
 
     node: str | None
@@ -83,7 +73,7 @@ class ParserFinding(_Document):
     reason: str
 
 
-class EngineRecord(_Document):
+class EngineRecord(Document):
     """An engine that was built. This document also lies beside the plan, as its manifest.
 
     `build_s` is the time inside TensorRT's builder, `peak_memory_mib` that of the whole process. With `strongly_typed`
@@ -112,7 +102,7 @@ class EngineRecord(_Document):
     findings: tuple[ParserFinding, ...] = ()
 
 
-class EngineFailure(_Document):
+class EngineFailure(Document):
     """Why there is no engine."""
 
     schema_: Literal["edgesynth.engine/1"] = Field("edgesynth.engine/1", alias="schema")

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from edgesynth_exporters.document import Document
 from edgesynth_exporters.engine_record import EngineRecord
 from edgesynth_exporters.targets import Precision
 
@@ -22,18 +23,7 @@ __all__ = [
 ]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        serialize_by_alias=True,
-        json_schema_serialization_defaults_required=True,
-    )
-
-
-class TargetInfo(_Document):
+class TargetInfo(Document):
     """What the export was made for; `opset` is the greatest that the target takes."""
 
     name: str
@@ -42,7 +32,7 @@ class TargetInfo(_Document):
     opset: int
 
 
-class SchemeInfo(_Document):
+class SchemeInfo(Document):
     """How the precision reaches the target. `flags` are to be set when the engine is built there."""
 
     kind: Literal["plain", "fp16-flag", "fp16-casts", "int8-cache", "int8-qdq"]
@@ -50,7 +40,7 @@ class SchemeInfo(_Document):
     why: str
 
 
-class TensorInfo(_Document):
+class TensorInfo(Document):
     """An input or output of the file. An input image is (p / 255 - mean) / std, p its 8-bit pixels, channel by channel;
     `classes` names the second dimension of an output. None where the export was not told."""
 
@@ -62,7 +52,7 @@ class TensorInfo(_Document):
     classes: tuple[str, ...] | None = None
 
 
-class FileInfo(_Document):
+class FileInfo(Document):
     """A file beside the manifest."""
 
     path: str
@@ -70,7 +60,7 @@ class FileInfo(_Document):
     bytes: int
 
 
-class ImagesInfo(_Document):
+class ImagesInfo(Document):
     """What the file was compared with PyTorch on: images of a data set, or noise where none was given."""
 
     inputs: Literal["real", "noise"]
@@ -78,7 +68,7 @@ class ImagesInfo(_Document):
     count: int
 
 
-class OutputParity(_Document):
+class OutputParity(Document):
     """One output of a file, run by ONNX Runtime on the CPU, against PyTorch's in fp32. Errors in units of the output;
     `tolerance` is the greatest error allowed, None where the figures are only reported. `argmax_agreement` is the share
     of `answers` with the same greatest channel: one answer an image, or one a position in it."""
@@ -92,7 +82,7 @@ class OutputParity(_Document):
     argmax_agreement: float | None
 
 
-class MetricInfo(_Document):
+class MetricInfo(Document):
     """The task metric of PyTorch's answers, and of those of the file in the precision asked for, on labelled images
     that it was not calibrated on. `drop` is the difference."""
 
@@ -103,7 +93,7 @@ class MetricInfo(_Document):
     drop: float
 
 
-class CalibrationInfo(_Document):
+class CalibrationInfo(Document):
     """What int8 ranges come from. `errors` are the relative errors by method, of which the least was taken."""
 
     images: int
@@ -112,23 +102,24 @@ class CalibrationInfo(_Document):
     errors: dict[str, float]
 
 
-class CheckInfo(_Document):
+class CheckInfo(Document):
     """The verdict of `edgesynth check`, which must be a yes for an export, and what it remarked."""
 
     ok: bool
     findings: list[dict[str, Any]]
 
 
-class StepInfo(_Document):
+class StepInfo(Document):
     """One step and its wall time."""
 
     name: str
     seconds: float
 
 
-class ExportRecord(_Document):
+class ExportRecord(Document):
     """`edgesynth.export/1`. `files` are those beside the manifest by what they are: onnx, reference, calibration,
-    engine. `parity` holds the outputs of the file in fp32, and in the precision asked for where that is another one."""
+    engine, engine_record. `parity` holds the outputs of the file in fp32, and in the precision asked for where that is
+    another one."""
 
     schema_: Literal["edgesynth.export/1"] = Field("edgesynth.export/1", alias="schema")
     name: str

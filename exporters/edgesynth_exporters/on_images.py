@@ -12,10 +12,9 @@ from edgesynth_exporters.comparison import Comparison, compare, joined
 from edgesynth_exporters.export_record import MetricInfo
 from edgesynth_exporters.parity import open_runner
 from edgesynth_exporters.reference import REFERENCES
-from edgesynth_exporters.subject import Metric, Subject
-from edgesynth_exporters.torch_runner import torch_runner
+from edgesynth_exporters.subject import Metric
 
-__all__ = ["PARITY_IMAGES", "Seen", "compare_on_images"]
+__all__ = ["PARITY_IMAGES", "Seen", "batch_size", "compare_on_images"]
 
 FloatArray = NDArray[np.float32]
 Answers = Mapping[str, FloatArray]
@@ -38,24 +37,25 @@ class Seen:
     outputs: Answers
 
 
-def compare_on_images(subject: Subject, fp32: Path, lower: Path | None) -> Seen:
-    """Compare the files with PyTorch on the subject's images, batch by batch. Files may compute anything: the caller
-    judges.
+def compare_on_images(
+    images: FloatArray, pytorch: Callable[[int, int], Answers], fp32: Path, lower: Path | None, metric: Metric | None
+) -> Seen:
+    """Compare the files with PyTorch on images (N, C, H, W), batch by batch. `pytorch` gives its answers to those from
+    one index up to another. Files may compute anything: the caller judges.
 
     Raises EdgesynthError where PyTorch itself gives no numbers, ParityError where a file gives none, ModelFileError
     where ONNX Runtime does not take one.
     """
-    images = subject.images
-    pytorch, exact = torch_runner(subject.name, subject.module), open_runner(fp32)
+    exact = open_runner(fp32)
     rough = None if lower is None else open_runner(lower, exact=True)
     exact_parts: list[dict[str, Comparison]] = []
     rough_parts: list[dict[str, Comparison]] = []
     kept: list[Answers] = []
     scored: list[tuple[FloatArray, FloatArray]] = []
-    done, size = 0, _batch(images, pytorch)
+    done, size = 0, batch_size(images, lambda part: pytorch(0, len(part)))
     while done < len(images):
         part = images[done : done + size]
-        expected = pytorch(part)
+        expected = pytorch(done, done + len(part))
         if done < REFERENCES:
             kept.append({name: values[: REFERENCES - done] for name, values in expected.items()})
         actual: Answers = {}
@@ -65,19 +65,20 @@ def compare_on_images(subject: Subject, fp32: Path, lower: Path | None) -> Seen:
         if rough is not None:
             actual = rough(part)
             rough_parts.append(compare(actual, expected, bounded=False))
-        if subject.metric is not None and done < subject.metric.images:
+        if metric is not None and done < metric.images:
             scored.append((next(iter(expected.values())), next(iter(actual.values()))))
         done += size
     return Seen(
         fp32=joined(exact_parts),
         lower=joined(rough_parts) if rough_parts else None,
-        metric=None if subject.metric is None else _scores(subject.metric, scored),
+        metric=None if metric is None else _scores(metric, scored),
         inputs=images[:REFERENCES],
         outputs={name: np.concatenate([part[name] for part in kept]) for name in kept[0]},
     )
 
 
-def _batch(images: FloatArray, pytorch: Callable[[FloatArray], Answers]) -> int:
+def batch_size(images: FloatArray, pytorch: Callable[[FloatArray], Answers]) -> int:
+    """Images to be run at once; `pytorch` is asked for one."""
     numbers = prod(images.shape[1:]) + sum(values.size for values in pytorch(images[:1]).values())
     return max(1, min(BATCH, BATCH_NUMBERS // numbers))
 

@@ -5,22 +5,22 @@ in a folder beside their place and are moved there when every step has passed; w
 """
 
 import importlib.util
-import shutil
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from edgesynth_exporters.errors import EdgesynthError, ExportError, MissingExtraError, ModelFileError
+from edgesynth_exporters.errors import EdgesynthError, ExportError, MissingExtraError, ModelFileError, first_line
 from edgesynth_exporters.export_record import ExportRecord, StepInfo
-from edgesynth_exporters.on_images import PARITY_IMAGES
-from edgesynth_exporters.precision import choose_scheme
+from edgesynth_exporters.failed import leave_failed, remove_failed
+from edgesynth_exporters.machine import refuse_other_machine
+from edgesynth_exporters.places import refuse_foreign
+from edgesynth_exporters.precision import Scheme, choose_scheme
 from edgesynth_exporters.publish import publish
-from edgesynth_exporters.reproduce import SCRIPT, leave_reproduction
-from edgesynth_exporters.steps import ENGINE_MODULES, Work, steps_of
+from edgesynth_exporters.reproduce import SCRIPT
+from edgesynth_exporters.steps import ENGINE_MODULES, Work, places_of, steps_of
 from edgesynth_exporters.subject import Order, Subject
 from edgesynth_exporters.torch_runner import refuse_bad_weights, torch_runner
 
@@ -34,11 +34,12 @@ def export_network(subject: Subject, order: Order, note: Note = lambda text: Non
     step.
 
     Raises IncompatibleError where the target does not take the network, the precision, or what it costs; ExportError
-    and its kin where a step fails; in both cases the folder OUT.failed has a script that repeats the step. Raises
-    EdgesynthError, and leaves nothing, for bad input: weights or answers that are no numbers, no images for int8.
+    and its kin where a step fails; in both cases the folder OUT.failed has a script that repeats the step, or the error
+    says why not. Raises EdgesynthError, and leaves nothing, for bad input: weights or answers that are no numbers, no
+    images for int8, a file of somebody else's at a place that is wanted.
     """
     scheme = choose_scheme(order.target, order.precision, order.format)
-    _require(subject, order)
+    _require(subject, order, scheme)
     steps: list[StepInfo] = []
     with _folder_beside(order.out) as folder:
         work = Work(subject, order, scheme, folder, [*subject.warnings])
@@ -49,18 +50,20 @@ def export_network(subject: Subject, order: Order, note: Note = lambda text: Non
             except EdgesynthError as error:
                 if error.exit_code == 2:
                     raise
-                _leave(work, name, error)
-                error.args = (f"{error}; repeat it: python {order.paths.failed / SCRIPT}",)
+                error.args = (f"{error}; {_leave(work, name, error)}",)
                 raise
             steps.append(StepInfo(name=name, seconds=round(time.perf_counter() - start, 3)))
             note(f"{name}: {steps[-1].seconds:.1f} s")
         record = publish(work, steps)
-        _remove_failed(order)
+        remove_failed(order.paths.failed)
         return record
 
 
-def _require(subject: Subject, order: Order) -> None:
+def _require(subject: Subject, order: Order, scheme: Scheme) -> None:
     """What must be so before any work is done."""
+    refuse_foreign(order.paths, places_of(order, scheme))
+    if order.format == "tensorrt":
+        refuse_other_machine(order.target)
     refuse_bad_weights(subject.name, subject.module)
     if order.precision == "int8" and subject.calibration is None:
         raise EdgesynthError("int8 is calibrated on real images: give them with --data")
@@ -83,39 +86,17 @@ def _folder_beside(out: Path) -> Iterator[Path]:
     """A folder on the same disk as `out`, gone when the block ends. Raises ExportError where none can be made, or the
     disk refuses to take what is written."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        with tempfile.TemporaryDirectory(prefix=".edgesynth-", dir=out.parent) as name:
             yield Path(name)
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _leave(work: Work, step: str, error: EdgesynthError) -> None:
-    """Turn the folder of the work into OUT.failed, with the script that repeats the step."""
-    subject, order = work.subject, work.order
-    images = subject.images[:PARITY_IMAGES]
-    np.save(work.folder / "images.npy", images)
-    if step == "parity":
-        np.savez(work.folder / "answers.npz", allow_pickle=False, **torch_runner(subject.name, subject.module)(images))
-    if step == "int8" and subject.calibration is not None:
-        np.save(work.folder / "calibration.npy", subject.calibration)
-    values = {
-        "module": subject.code,
-        "opset": work.opset,
-        "target": order.target.name,
-        "precision": order.precision,
-        "file": work.delivered.name,
-        "computed": work.computed.name,
-        "plan": work.plan.name,
-        "engine_module": ENGINE_MODULES.get(order.format),
-        "calibration": f'HERE / "{work.cache.name}"' if work.cache.is_file() else None,
-    }
-    leave_reproduction(work.folder, step, values, order.command, error, subject.module)
-    _remove_failed(order)
-    shutil.copytree(work.folder, order.paths.failed, dirs_exist_ok=True)
-
-
-def _remove_failed(order: Order) -> None:
-    """What an earlier export of the same name left; a folder of somebody else's stays."""
-    failed = order.paths.failed
-    if (failed / SCRIPT).is_file():
-        shutil.rmtree(failed)
+def _leave(work: Work, step: str, error: EdgesynthError) -> str:
+    """What to say of the script that repeats the step."""
+    try:
+        leave_failed(work, step, error)
+    except Exception as failure:  # whatever it is, it must not hide why the export failed
+        why = (failure.strerror if isinstance(failure, OSError) else None) or first_line(failure)
+        return f"no script that repeats it could be left: {why}"
+    return f"repeat it: python {shlex.quote(str(work.order.paths.failed / SCRIPT))}"

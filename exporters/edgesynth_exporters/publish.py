@@ -23,8 +23,8 @@ from edgesynth_exporters.export_record import (
     TargetInfo,
     TensorInfo,
 )
-from edgesynth_exporters.files import write_atomically
 from edgesynth_exporters.on_images import Seen
+from edgesynth_exporters.places import locked, move_together, older_files, refuse_foreign
 from edgesynth_exporters.reference import Reference, tolerance_elsewhere, write_reference
 from edgesynth_exporters.steps import Work
 from edgesynth_exporters.subject import Subject
@@ -35,7 +35,10 @@ __all__ = ["publish"]
 
 
 def publish(work: Work, steps: Sequence[StepInfo]) -> ExportRecord:
-    """Move the files of a work that passed all its steps to their places, the manifest last."""
+    """Move the files of a work that passed all its steps to their places, the manifest last: all of them or none.
+
+    Raises EdgesynthError where a file that is no export's has come there, OSError where the disk fails.
+    """
     order, paths, seen = work.order, work.order.paths, work.seen
     if seen is None or work.report is None:
         raise ValueError("only what was checked and compared is published")
@@ -48,6 +51,9 @@ def publish(work: Work, steps: Sequence[StepInfo]) -> ExportRecord:
     if engine is not None:
         files["engine"] = (work.plan, order.out)
         engine = _in_place(engine, paths.onnx, order.out)
+        made = work.folder / "engine.json"
+        _write_json(made, engine.model_dump(mode="json"))
+        files["engine_record"] = (made, paths.engine_record)
     model = onnx.load(work.delivered, load_external_data=False)
     record = ExportRecord(
         schema="edgesynth.export/1",
@@ -76,13 +82,13 @@ def publish(work: Work, steps: Sequence[StepInfo]) -> ExportRecord:
         tools=tool_versions(),
         warnings=work.warnings,
     )
-    _remove_older(paths.manifest, keep={place.name for _, place in files.values()})
-    for made, place in files.values():
-        made.chmod(0o644)
-        made.replace(place)
-    if engine is not None:
-        _write_json(order.out.with_name(f"{order.out.name}.json"), engine.model_dump(mode="json"))
-    _write_json(paths.manifest, record.model_dump(mode="json"))
+    manifest, aside = work.folder / "export.json", work.folder / "older"
+    _write_json(manifest, record.model_dump(mode="json"))
+    aside.mkdir()
+    moves = dict(files.values()) | {manifest: paths.manifest}
+    with locked(order.out.parent):
+        refuse_foreign(paths, list(moves.values()))
+        move_together(moves, sorted(older_files(paths) - set(moves.values())), aside)
     return record
 
 
@@ -167,18 +173,5 @@ def _calibration(work: Work) -> CalibrationInfo | None:
     )
 
 
-def _remove_older(manifest: Path, keep: set[str]) -> None:
-    """Files that an earlier export left under the same name, by its manifest, and that this one does not replace."""
-    try:
-        older = ExportRecord.model_validate_json(manifest.read_bytes())
-    except (OSError, ValueError):
-        return
-    for entry in older.files.values():
-        name = Path(entry.path).name
-        if name not in keep:
-            (manifest.parent / name).unlink(missing_ok=True)
-            (manifest.parent / f"{name}.json").unlink(missing_ok=True)
-
-
 def _write_json(path: Path, document: object) -> None:
-    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,7 +1,9 @@
 """int8: quantizers inside the ONNX file, and the calibration cache of TensorRT before 10."""
 
+import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,13 +89,32 @@ def quantize(model: onnx.ModelProto, amax: Mapping[str, float]) -> onnx.ModelPro
             op_types_to_quantize=list(QUANTIZED),
             extra_options=options,
         )
-        quantizer.quantize_model()
+        with _root_logger_silent():
+            quantizer.quantize_model()
         quantizer.model.topological_sort()
         quantized: onnx.ModelProto = quantizer.model.model
         onnx.checker.check_model(quantized, full_check=True)
     except Exception as error:
         raise ExportError(f"onnxruntime.quantization cannot quantize the graph: {first_line(error)}") from error
     return quantized
+
+
+@contextmanager
+def _root_logger_silent() -> Iterator[None]:
+    """The quantizer logs a line for each bias that is no initializer ("Expected bias … to be an initializer"), and by
+    the root logger, which without a handler would get one for good."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
+    root.addHandler(handler)
+    root.addFilter(nothing)
+    try:
+        yield
+    finally:
+        root.removeFilter(nothing)
+        root.removeHandler(handler)
 
 
 def calibration_cache(amax: Mapping[str, float], tensorrt: str) -> str:

@@ -8,20 +8,21 @@ import onnx
 import torch
 
 from edgesynth_exporters.check import check_model
-from edgesynth_exporters.comparison import compare, judge_fp32
+from edgesynth_exporters.comparison import ABSOLUTE, Comparison
 from edgesynth_exporters.engine import EngineRecord, Module, build_engine
-from edgesynth_exporters.errors import EdgesynthError, IncompatibleError, ParityError
+from edgesynth_exporters.errors import EdgesynthError, ExportError, IncompatibleError
 from edgesynth_exporters.export import export_onnx
 from edgesynth_exporters.findings import Report
+from edgesynth_exporters.judgement import judge
 from edgesynth_exporters.on_images import Seen, compare_on_images
-from edgesynth_exporters.parity import run_onnx_outputs
 from edgesynth_exporters.precision import Scheme, cast_to_fp16, round_to_fp16
 from edgesynth_exporters.quantize import Calibration, calibrate, calibration_cache, quantize
-from edgesynth_exporters.reference import tolerance_elsewhere
 from edgesynth_exporters.simplify import simplify
-from edgesynth_exporters.subject import Order, Subject
+from edgesynth_exporters.subject import FloatArray, Order, Subject
+from edgesynth_exporters.torch_runner import torch_runner
+from edgesynth_exporters.unwritable import unwritable_operator, what_to_do
 
-__all__ = ["ENGINE_MODULES", "Work", "steps_of"]
+__all__ = ["ENGINE_MODULES", "GREATEST_OPSET", "Work", "places_of", "steps_of"]
 
 GREATEST_OPSET = 20
 """Of torch's TorchScript exporter (torch/onnx/_constants.py, https://github.com/pytorch/pytorch)."""
@@ -31,7 +32,8 @@ ENGINE_MODULES: dict[str, Module] = {"tensorrt": "tensorrt", "tensorrt-rtx": "te
 
 @dataclass
 class Work:
-    """One export in progress. `folder` holds the files made so far."""
+    """One export in progress. `folder` holds the files made so far. `together`: PyTorch may be asked several images at
+    once."""
 
     subject: Subject
     order: Order
@@ -42,6 +44,11 @@ class Work:
     report: Report | None = None
     seen: Seen | None = None
     engine: EngineRecord | None = None
+    together: bool = True
+
+    def pytorch(self, images: FloatArray) -> dict[str, FloatArray]:
+        """PyTorch's answers to images (N, C, H, W)."""
+        return torch_runner(self.subject.name, self.subject.module, self.together)(images)
 
     @property
     def opset(self) -> int:
@@ -74,6 +81,11 @@ class Work:
         return self.lower if self.scheme.in_file and self.order.precision != "fp32" else self.simplified
 
     @property
+    def casts(self) -> Path | None:
+        """What is handed over, where that is in fp16 and another file than the one that shows how fp16 computes."""
+        return self.delivered if self.scheme.kind == "fp16-casts" else None
+
+    @property
     def cache(self) -> Path:
         """The calibration cache, where the scheme has one."""
         return self.folder / "int8.calibration"
@@ -92,9 +104,33 @@ def steps_of(order: Order) -> dict[str, Callable[[Work], None]]:
     return steps if order.format == "onnx" else steps | {"engine": _engine}
 
 
+def places_of(order: Order, scheme: Scheme) -> list[Path]:
+    """Where the files of an order go."""
+    paths = order.paths
+    places = [paths.onnx, paths.reference]
+    if scheme.kind == "int8-cache":
+        places.append(paths.calibration)
+    if order.format != "onnx":
+        places += [order.out, paths.engine_record]
+    return [*places, paths.manifest]
+
+
 def _export(work: Work) -> None:
     """Batch norm folded, at the opset of the target."""
-    export_onnx(work.subject.module, torch.from_numpy(work.subject.images[:1]), work.exported, work.opset)
+    subject, target = work.subject, work.order.target
+    try:
+        fixed = export_onnx(subject.module, torch.tensor(subject.images[:1]), work.exported, work.opset)
+    except ExportError as error:
+        operator = unwritable_operator(error.__cause__)
+        if operator is None:
+            raise
+        raise IncompatibleError(
+            f"{target.name} does not take {subject.name}: torch cannot write its operator '{operator}' at opset "
+            f"{work.opset}, the greatest for that target; {what_to_do(operator)}"
+        ) from error
+    # What a network decides by its values it decides for each image, as the file does.
+    work.together = not fixed
+    work.warnings += fixed
 
 
 def _simplify(work: Work) -> None:
@@ -136,30 +172,23 @@ def _check(work: Work) -> None:
 def _parity(work: Work) -> None:
     """fp32 against PyTorch within the bounds; the precision asked for is reported, and its metric judged."""
     order, subject = work.order, work.subject
-    lower = None if order.precision == "fp32" else work.computed
-    work.seen = compare_on_images(subject, work.simplified, lower)
-    judge_fp32(work.seen.fp32)
-    if work.scheme.kind == "fp16-casts":
-        _compare_casts(work, work.seen)
-    metric = work.seen.metric
-    if metric is not None and lower is not None and metric.drop > order.max_drop:
-        raise IncompatibleError(
-            f"{order.precision} costs {subject.name} {metric.drop:.2%} of {metric.name} ({metric.pytorch:.2%} in fp32, "
-            f"{metric.exported:.2%} on {metric.images} images), and --max-drop allows {order.max_drop:.2%}"
-        )
+    pytorch = torch_runner(subject.name, subject.module, work.together)
+    work.seen = compare_on_images(
+        subject.images,
+        lambda start, stop: pytorch(subject.images[start:stop]),
+        work.simplified,
+        None if order.precision == "fp32" else work.computed,
+        subject.metric,
+    )
+    judge(work.seen, subject.name, order.precision, work.casts, order.max_drop)
+    work.warnings += [_bound(name, found) for name, found in work.seen.fp32.items() if found.tolerance != ABSOLUTE]
 
 
-def _compare_casts(work: Work, seen: Seen) -> None:
-    """The file that is handed over, itself: ONNX Runtime computes between its casts in fp32, so it must be as near to
-    PyTorch as what was rounded at each step."""
-    for name, found in compare(run_onnx_outputs(work.delivered, seen.inputs), seen.outputs, bounded=False).items():
-        measured = 0.0 if seen.lower is None else seen.lower[name].max_abs_error
-        allowed = tolerance_elsewhere(found.greatest, measured)
-        if found.max_abs_error > allowed:
-            raise ParityError(
-                f"output '{name}' of the file with casts differs from PyTorch's by up to {found.max_abs_error:.3g}, "
-                f"and {allowed:.3g} is allowed"
-            )
+def _bound(name: str, found: Comparison) -> str:
+    return (
+        f"output '{name}' reaches {found.greatest:.4g}, so in fp32 an error of {found.tolerance:.2g} was allowed and "
+        f"not {ABSOLUTE:g}"
+    )
 
 
 def _engine(work: Work) -> None:

@@ -23,14 +23,14 @@ def refuse_bad_weights(name: str, module: nn.Module) -> None:
             raise EdgesynthError(f"{name}: weight '{key}' holds {found}; train it again, or give other weights")
 
 
-def torch_runner(name: str, module: nn.Module) -> Callable[[FloatArray], dict[str, FloatArray]]:
+def torch_runner(name: str, module: nn.Module, together: bool = True) -> Callable[[FloatArray], dict[str, FloatArray]]:
     """A function from images (N, C, H, W) to the module's answers by the names of `named_outputs`, each (N, …). It runs
-    them together, or one by one where the module does not take several.
+    them together, or one by one where the module does not take several, or not `together`.
 
-    The function raises EdgesynthError where the module fails on one image, or answers with a NaN or an infinity.
+    Neither the images nor the answers are what the module goes on to work on in place. The function raises
+    EdgesynthError where the module fails on one image, ends the process, or answers with a NaN or an infinity.
     """
     network = module.eval()
-    together = True
 
     def run(images: FloatArray) -> dict[str, FloatArray]:
         nonlocal together
@@ -53,7 +53,7 @@ def _answers(network: nn.Module, images: FloatArray) -> dict[str, FloatArray] | 
     """The answers to several images at once, None where the module does not give one answer an image."""
     try:
         found = _run(network, images)
-    except Exception:
+    except (Exception, SystemExit):
         return None
     return found if all(values.ndim and len(values) == len(images) for values in found.values()) else None
 
@@ -61,6 +61,8 @@ def _answers(network: nn.Module, images: FloatArray) -> dict[str, FloatArray] | 
 def _one(name: str, network: nn.Module, image: FloatArray) -> dict[str, FloatArray]:
     try:
         found = _run(network, image)
+    except SystemExit as error:
+        raise EdgesynthError(f"{name} ends the process on an input of shape {image.shape}: SystemExit") from error
     except Exception as error:
         raise EdgesynthError(f"{name} fails on an input of shape {image.shape}: {first_line(error)}") from error
     for key, values in found.items():
@@ -71,4 +73,5 @@ def _one(name: str, network: nn.Module, image: FloatArray) -> dict[str, FloatArr
 
 @torch.no_grad()
 def _run(network: nn.Module, images: FloatArray) -> dict[str, FloatArray]:
-    return {name: tensor.numpy() for name, tensor in named_outputs(network(torch.from_numpy(images))).items()}
+    answers = named_outputs(network(torch.tensor(images)))
+    return {name: tensor.numpy().copy() for name, tensor in answers.items()}

@@ -21,6 +21,8 @@ from edgesynth.prototypes import resnet8
 from edgesynth.synthesis.exporting import open_subject
 
 OWN = """
+import os
+
 import torch
 from torch import nn
 
@@ -53,6 +55,29 @@ class Fourier(nn.Module):
 
 def fourier():
     return Fourier()
+
+class Leaving(nn.Module):
+    def forward(self, x):
+        raise SystemExit(7)
+
+def leaving():
+    return Leaving()
+
+class Chatty(Two):
+    def forward(self, x):
+        print("hello")
+        os.write(1, b"from below\\n")
+        return super().forward(x)
+
+def chatty():
+    return Chatty()
+
+class Odd(Two):
+    def forward(self, x):
+        return {"\x1b[2J": self.mask(self.body(x))}
+
+def odd():
+    return Odd()
 
 def broken():
     network = net(1, 10)
@@ -90,7 +115,7 @@ def test_a_network_of_a_run_is_compared_on_its_validation_images(finished_run, w
     assert run(["export", f"{folder}/{network.name}", "--target", "tx2", "--json"]) == 0
     record = record_of(capsys)
     name = f"{network.name}-tx2-fp32"
-    assert made(workplace) == {f"{name}.onnx", f"{name}.reference.npz", f"{name}.json"}
+    assert made(workplace) == {f"{name}.onnx", f"{name}.reference.npz", f"{name}.export.json"}
     assert (record.name, record.images.inputs) == (network.name, "real")
     assert record.images.count >= 256
     assert record.source["genome_digest"] == network.genome_digest
@@ -114,9 +139,9 @@ def test_the_prototype_of_a_run_in_fp16(finished_run, workplace, capsys):
     assert "prototype for tx2 in fp16: opset 13, input 1x1x8x8, output 1x10" in out
     assert "TensorRT 8.2.1 casts to fp16 by its builder's flag FP16" in out
     assert "same answer on 100.00% of" in out
-    assert "p.onnx, p.reference.npz" in out
+    assert "wrote p.onnx, p.reference.npz, p.export.json" in out
     assert [line.split(":")[0] for line in err.splitlines()] == ["export", "simplify", "fp16", "check", "parity"]
-    record = ExportRecord.model_validate_json(Path("p.json").read_text())
+    record = ExportRecord.model_validate_json(Path("p.export.json").read_text())
     assert record.metric.pytorch == pytest.approx(results.prototype.val_metric, abs=0.02)
     assert record.parity["fp16"]["output"].max_abs_error > record.parity["fp32"]["output"].max_abs_error
 
@@ -208,6 +233,10 @@ def test_a_builtin_prototype_by_its_name(workplace, capsys):
         (["own_exports:net", "--data", "digits", "--target", "tx9"], ["tx9", "tx2"]),
         (["own_exports:net", "--data", "digits", "--out", "missing/m.onnx"], ["missing", "make it first"]),
         (["own_exports:net", "--data", "digits", "--out", "m.pt"], ["m.pt", "must end in .onnx"]),
+        (["own_exports:net", "--data", "digits", "--out", "x" * 300 + ".onnx"], ["the name is too long", "255 bytes"]),
+        (["own_exports:two", "--input-shape", "1,99999999,99999999"], ["1,99999999,99999999", "more than 1024 MiB"]),
+        (["own_exports:leaving", "--input-shape", "1,8,8"], ["leaving ends the process on an input of shape"]),
+        (["own_exports:leaving", "--data", "digits"], ["leaving ends the process on an input of shape"]),
         (["own_exports:two", "--input-shape", "1,8,8"], ["two fails on an input of shape (1, 1, 8, 8)"]),
         (["own_exports:broken", "--data", "digits"], ["broken: weight '0.weight' holds NaN"]),
         (["own_exports:two", "--input-shape", "3,8,8", "--precision", "int8", "--target", "orin-nano"],
@@ -222,7 +251,7 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_made(arguments, words, wo
     assert made(workplace) == set()
 
 
-@pytest.mark.parametrize("text", ["8,8", "1,8,8,8", "1,-8,8", "a,b,c", "0,8,8", ""])
+@pytest.mark.parametrize("text", ["8,8", "1,8,8,8", "1,8," + "9" * 5000, "\x1b[2J", "1,-8,8", "a,b,c", "0,8,8", ""])
 def test_a_size_that_is_none_is_bad_usage(text, workplace, capsys):
     assert run(["export", "own_exports:net", "--target", "tx2", "--input-shape", text]) == 2
     assert "three numbers are wanted, C,H,W" in " ".join(capsys.readouterr().err.split())
@@ -294,9 +323,11 @@ def test_a_failing_export_leaves_a_script_and_says_where(workplace):
     command = [sys.executable, "-m", "edgesynth", "export", "own_exports:fourier", "--target", "tx2"]
     command += ["--data", "digits", "--out", "f.onnx"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("edgesynth: cannot export Fourier at opset 13: ")
+    assert line.startswith(
+        "edgesynth: tx2 does not take fourier: torch cannot write its operator 'fft_fft' at opset 13"
+    )
     assert line.endswith("; repeat it: python f.onnx.failed/reproduce.py")
     assert made(workplace) == {"f.onnx.failed"}
     log = Path("f.onnx.failed/export.log").read_text()
@@ -330,3 +361,50 @@ def test_json_is_all_that_is_on_stdout(finished_run, workplace, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["schema"] == "edgesynth.export/1"
     assert err.startswith("export: ")
+
+
+def test_what_the_users_code_prints_is_not_in_the_document(workplace):
+    command = [sys.executable, "-m", "edgesynth", "export", "own_exports:chatty", "--target", "tx2", "--json"]
+    done = subprocess.run([*command, "--input-shape", "3,8,8"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["schema"] == "edgesynth.export/1"
+    assert "hello\n" in done.stderr
+    assert "from below\n" in done.stderr
+
+
+def test_names_cannot_steer_a_terminal(workplace, capsys):
+    arguments = ["export", "own_exports:odd", "--target", "tx2", "--input-shape", "3,8,8", "--out", "a\x1b[2J.onnx"]
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "output_?[2J" in out
+    assert "wrote a?[2J.onnx" in out
+    assert "\x1b" not in out + err
+    Path("a\x1b[2J.export.json").write_text("mine")
+    assert run(arguments) == 2
+    assert "\x1b" not in one_line(capsys)
+
+
+def test_a_file_of_the_users_is_not_replaced(workplace, capsys):
+    """results.onnx has other files beside it than results.json, which may be a run's."""
+    (workplace / "results.json").write_text("a run's")
+    (workplace / "model.onnx").write_text("mine")
+    arguments = ["export", "own_exports:two", "--target", "tx2", "--input-shape", "3,8,8", "--out"]
+    assert run([*arguments, "results.onnx"]) == 0
+    assert (workplace / "results.json").read_text() == "a run's"
+    assert run([*arguments, "model.onnx"]) == 2
+    assert "model.onnx is there and model.export.json does not say that an export made it" in capsys.readouterr().err
+    assert (workplace / "model.onnx").read_text() == "mine"
+
+
+def test_formats_that_give_other_files_have_other_names():
+    from edgesynth_exporters.targets import find_target
+
+    from edgesynth.cli.export import _default_name
+
+    tx2, orin = find_target("tx2"), find_target("orin-nano")
+    names = [_default_name("run/net", t, "fp16", f) for t in (tx2, orin) for f in ("onnx", "tensorrt", "tensorrt-rtx")]
+    assert names == [
+        "net-tx2-fp16.onnx", "net-tx2-fp16-tensorrt.plan", "net-opset13-fp16-tensorrt-rtx.plan",
+        "net-orin-nano-fp16.onnx", "net-orin-nano-fp16-tensorrt.plan",
+        f"net-opset{min(20, orin.opset)}-fp16-tensorrt-rtx.plan",
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from edgesynth import __version__
+from edgesynth.cli import main
 from edgesynth.cli.main import app, run
 from edgesynth.errors import EdgesynthError
 
@@ -65,7 +66,8 @@ class FailedToolError(EdgesynthError):
     [
         (EdgesynthError("what\nand where"), 2, "edgesynth: what and where"),
         (FailedToolError("a tool"), 3, "edgesynth: a tool"),
-        (KeyboardInterrupt(), 130, "--resume"),
+        (KeyboardInterrupt(), 130, "edgesynth: interrupted\n"),
+        (EdgesynthError("a name\x1b[2J"), 2, "edgesynth: a name?[2J\n"),
         (ZeroDivisionError("a bug"), 3, "ZeroDivisionError: a bug; run it again with --debug"),
         (OSError(28, "No space left on device"), 3, "No space left on device"),
     ],
@@ -77,6 +79,16 @@ def test_an_error_is_one_line_and_a_code(failing, error, code, says, capsys):
     assert says in err
     assert err.count("\n") == 1
     assert out == ""
+
+
+def test_only_what_can_go_on_says_so(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", interrupt)
+    for command, goes_on in (("synth", True), ("export", False)):
+        assert run([command]) == 130
+        assert ("--resume" in capsys.readouterr().err) == goes_on
 
 
 @pytest.mark.parametrize("line", [["--debug", "fail"], ["fail", "--debug"]])

@@ -175,3 +175,23 @@ def test_a_wrong_example_is_one_line(tmp_path):
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(ExportError, match=r"cannot write .*missing/m\.onnx: No such file or directory"):
         export_onnx(make(Residual), example(), tmp_path / "missing" / "m.onnx", 13)
+
+
+def test_a_network_that_ends_the_process_is_one_line(tmp_path):
+    class Ends(nn.Module):
+        def forward(self, x):
+            raise SystemExit(7)
+
+    with pytest.raises(ExportError, match="cannot export Ends at opset 13: 7"):
+        export_onnx(Ends(), example(), tmp_path / "m.onnx", 13)
+
+
+def test_the_example_is_left_as_it_was(tmp_path):
+    class Overwriting(nn.Module):
+        def forward(self, x):
+            return x.mul_(2).flatten(1)
+
+    given = example()
+    before = given.clone()
+    assert export_onnx(Overwriting(), given, tmp_path / "m.onnx", 13) == []
+    assert torch.equal(given, before)

@@ -1,16 +1,11 @@
 """Whole exports of small networks: what they leave, and what they leave when something goes wrong."""
 
-import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxslim
 import pytest
 import torch
 from edgesynth_exporters import steps
@@ -19,20 +14,13 @@ from edgesynth_exporters.export_record import ExportRecord
 from edgesynth_exporters.parity import run_onnx_outputs
 from edgesynth_exporters.pipeline import export_network
 from edgesynth_exporters.reference import read_reference
-from edgesynth_exporters.subject import Metric, Order, Subject
 from edgesynth_exporters.targets import find_target
 from torch import nn
 
+from tests.exporters.exports import IMAGES, Folding, Sampling, accuracy, doubtful, left, order, sha256, subject
 from tests.needs import need
 from tests.networks import Residual, example, make
 from tests.user_networks import NamedHeads, Normalised
-
-IMAGES = example(256).numpy()
-CODE = """\
-from tests.networks import {kind}, make
-
-module = make({kind})"""
-LABELS = np.arange(256) % 4
 
 
 @pytest.fixture(autouse=True)
@@ -41,39 +29,11 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def subject(kind=Residual, module=None, **changes):
-    given = {
-        "name": "net",
-        "module": make(kind) if module is None else module,
-        "images": IMAGES,
-        "inputs": "real",
-        "origin": "toys, validation split",
-        "source": {"kind": "toy"},
-        "code": CODE.format(kind=kind.__name__),
-        "mean": (0.5,),
-        "std": (0.25,),
-        "classes": ("a", "b", "c", "d"),
-    }
-    return Subject(**given | changes)
-
-
-def order(folder, target="tx2", precision="fp32", format_="onnx", name="m.onnx", **changes):
-    return Order(find_target(target), precision, format_, folder / name, **changes)
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def accuracy(images=256):
-    return Metric("accuracy", images, lambda answers: float((answers.argmax(axis=1) == LABELS[: len(answers)]).mean()))
-
-
 def test_an_export_leaves_the_file_its_reference_and_its_record(tmp_path):
     told = []
     record = export_network(subject(), order(tmp_path), told.append)
-    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.reference.npz", "m.json"}
-    written = json.loads((tmp_path / "m.json").read_text())
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.reference.npz", "m.export.json"}
+    written = json.loads((tmp_path / "m.export.json").read_text())
     assert written == record.model_dump(mode="json")
     assert ExportRecord.model_validate(written) == record
     assert written["schema"] == "edgesynth.export/1"
@@ -171,26 +131,6 @@ def test_a_wrong_precision_is_refused_before_anything_is_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class Doubtful(nn.Module):
-    """Its answers hang on small differences of large numbers: fp16 loses them."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 8)
-
-    def forward(self, x):
-        return (self.conv(x).flatten(1) + 5000.0) - 5000.0
-
-
-def doubtful(**changes):
-    torch.manual_seed(0)
-    module = Doubtful().eval()
-    with torch.no_grad():
-        answers = module(torch.from_numpy(IMAGES)).argmax(dim=1).numpy()
-    metric = Metric("accuracy", 256, lambda found: float((found.argmax(axis=1) == answers[: len(found)]).mean()))
-    return subject(module=module, metric=metric, **changes)
-
-
 def test_what_a_precision_costs_is_judged(tmp_path):
     with pytest.raises(IncompatibleError) as error:
         export_network(doubtful(), order(tmp_path, precision="fp16"))
@@ -213,10 +153,6 @@ def test_answers_that_overflow_in_fp16_are_refused(tmp_path):
     export_network(subject(module=Large()), order(tmp_path))
 
 
-def left(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize(
     ("changes", "precision", "what"),
     [
@@ -227,7 +163,8 @@ def left(folder):
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(tmp_path, changes, precision, what):
-    (tmp_path / "m.onnx").write_bytes(b"an older one")
+    export_network(subject(), order(tmp_path, "orin-nano"))
+    older = left(tmp_path)
     if changes.get("module") == "nan":
         module = make(Residual)
         module.stem[0].weight.data[0, 0, 0, 0] = float("nan")
@@ -236,7 +173,7 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(tmp_path, changes,
         export_network(subject(**changes), order(tmp_path, "orin-nano", precision))
     assert error.value.exit_code == 2
     assert len(str(error.value).splitlines()) == 1
-    assert left(tmp_path) == {"m.onnx": b"an older one"}
+    assert left(tmp_path) == older
 
 
 def test_a_nan_in_a_later_image_is_bad_input_too(tmp_path):
@@ -264,165 +201,14 @@ def test_a_place_that_cannot_be_is_said_at_once(tmp_path, name, format_, what):
     assert error.value.exit_code == 2
 
 
-class Folding(nn.Module):
-    """Calls something that no ONNX operator stands for."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3)
-
-    def forward(self, x):
-        return torch.fft.fft(self.conv(x)).real.mean(dim=(2, 3))
-
-
-class Pretending(nn.Module):
-    """Computes something else while it is exported."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3)
-
-    def forward(self, x):
-        return self.conv(x).mean(dim=(2, 3)) + (1.0 if torch.onnx.is_in_onnx_export() else 0.0)
-
-
-def reproduced(folder):
-    """Exit code and last line of the script in a folder."""
-    done = subprocess.run(
-        [sys.executable, str(folder / "reproduce.py")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, (done.stdout + done.stderr).strip().splitlines()
-
-
-HERE = "from tests.exporters.test_pipeline import {kind}\n\nmodule = {kind}()"
-
-
-@pytest.mark.parametrize(
-    ("kind", "error", "step", "what"),
-    [
-        (Folding, ExportError, "export", "cannot export Folding at opset 13: .*fft"),
-        (Pretending, ParityError, "parity", "output 'output' differs from PyTorch's by up to 1, and 0.0001 is allowed"),
-    ],
-)
-def test_a_step_that_fails_leaves_a_script_that_repeats_it(tmp_path, kind, error, step, what):
-    torch.manual_seed(1)
-    older = {"m.onnx": b"an older one", "m.json": b"{}"}
-    for name, content in older.items():
-        (tmp_path / name).write_bytes(content)
-    failed = tmp_path / "m.onnx.failed"
-    with pytest.raises(error, match=f"{what}.*; repeat it: python {failed}/reproduce.py") as caught:
-        export_network(subject(module=kind(), code=HERE.format(kind=kind.__name__)), order(tmp_path, command="asked"))
-    assert len(str(caught.value).splitlines()) == 1
-    found = left(tmp_path)
-    assert older.items() <= found.items()
-    assert {name for name in found if "/" not in name} == set(older)
-    assert {"m.onnx.failed/reproduce.py", "m.onnx.failed/export.log", "m.onnx.failed/weights.safetensors"} <= set(found)
-    log = found["m.onnx.failed/export.log"].decode()
-    assert log.startswith(f"asked\nfailed in the step: {step}\n")
-    assert "Traceback" in log
-    assert f"torch {torch.__version__.split('+')[0]}" in log
-    code, lines = reproduced(failed)
-    assert code == 1
-    assert re.search(what, lines[-1])
-    # Nothing there runs code when it is read.
-    assert not [
-        path
-        for path in failed.rglob("*")
-        if path.suffix not in (".py", ".log", ".npy", ".npz", ".onnx", ".safetensors")
-    ]
-
-
-def test_weights_are_those_of_the_network_that_failed(tmp_path):
-    torch.manual_seed(2)
-    module = Folding()
-    with pytest.raises(ExportError):
-        export_network(subject(module=module), order(tmp_path))
-    from safetensors.torch import load_file
-
-    found = load_file(tmp_path / "m.onnx.failed" / "weights.safetensors")
-    assert all(torch.equal(found[name], tensor) for name, tensor in module.state_dict().items())
-
-
-def fail(*_, **__):
-    raise IndexError("out of range")
-
-
-@pytest.mark.parametrize(
-    ("step", "precision", "broken"),
-    [
-        ("simplify", "fp32", (onnxslim, "slim")),
-        ("fp16", "fp16", (steps, "cast_to_fp16")),
-        ("int8", "int8", (steps, "calibrate")),
-    ],
-)
-def test_scripts_of_the_steps_in_between_run(tmp_path, monkeypatch, step, precision, broken):
-    """What breaks a step here is not there when the script runs: it then ends well, with the next file."""
-
-    def refuse(*_, **__):
-        raise ExportError("a tool failed")
-
-    monkeypatch.setattr(*broken, fail if step == "simplify" else refuse)
-    with pytest.raises(ExportError, match=r"repeat it: python .*reproduce\.py"):
-        export_network(subject(calibration=IMAGES[:8]), order(tmp_path, "orin-nano", precision))
-    failed = tmp_path / "m.onnx.failed"
-    before = set(failed.iterdir())
-    assert reproduced(failed) == (0, [])
-    (made,) = set(failed.iterdir()) - before
-    assert made.name == {"simplify": "simplified.onnx"}.get(step, f"{step}.onnx")
-    onnx.checker.check_model(onnx.load(made), full_check=True)
-
-
-class Sampling(nn.Module):
-    """Reads its image through a grid: an operator that TensorRT 8.2 lacks, under a name that any opset has."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3)
-
-    def forward(self, x):
-        grid = x.new_zeros(1, 8, 8, 2).expand(x.shape[0], 8, 8, 2)
-        return self.conv(torch.nn.functional.grid_sample(x, grid, align_corners=False)).mean(dim=(2, 3))
-
-
-def test_what_the_target_does_not_take_is_a_no_that_names_the_node(tmp_path):
-    given = subject(module=Sampling(), code=HERE.format(kind="Sampling"))
-    old = find_target("tx2")
-    # Opset 13 has no GridSample, so the exporter refuses it first; a later opset brings it as far as the check.
-    from dataclasses import replace
-
-    asked = Order(replace(old, opset=16), "fp32", "onnx", tmp_path / "m.onnx")
-    with pytest.raises(IncompatibleError, match="tx2 does not take net: ") as error:
-        export_network(given, asked)
-    assert error.value.exit_code == 1
-    assert "; repeat it: python " in str(error.value)
-    code, lines = reproduced(tmp_path / "m.onnx.failed")
-    assert code == 1
-    assert any("GridSample" in line for line in lines)
-
-
 def test_what_an_export_left_is_gone_when_the_next_one_succeeds(tmp_path):
     given = subject(calibration=IMAGES[:8])
     export_network(given, order(tmp_path, "xavier-nx", "int8"))
-    with pytest.raises(ExportError):
+    with pytest.raises(IncompatibleError):
         export_network(subject(module=Folding()), order(tmp_path))
     assert {"m.calibration", "m.onnx.failed"} <= {path.name for path in tmp_path.iterdir()}
     export_network(given, order(tmp_path, "xavier-nx", "fp32"))
-    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.reference.npz", "m.json"}
-
-
-def test_a_folder_of_the_users_stays_whatever_its_name(tmp_path):
-    failed = tmp_path / "m.onnx.failed"
-    failed.mkdir()
-    (failed / "notes.txt").write_text("mine")
-    export_network(subject(), order(tmp_path))
-    with pytest.raises(ExportError):
-        export_network(subject(module=Folding()), order(tmp_path))
-    assert (failed / "notes.txt").read_text() == "mine"
-    assert (failed / "reproduce.py").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.reference.npz", "m.export.json"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
@@ -467,12 +253,13 @@ def test_an_engine_is_built_from_the_file_beside_it(tmp_path, target, precision,
     record = export_network(given, order(tmp_path, target, precision, "tensorrt-rtx", "m.plan", max_drop=1.0))
     assert record.scheme.kind == kind
     assert {path.name for path in tmp_path.iterdir()} == {
-        "m.onnx", "m.reference.npz", "m.json", "m.plan", "m.plan.json",
+        "m.onnx", "m.reference.npz", "m.export.json", "m.plan", "m.plan.json",
     }  # fmt: skip
     assert record.engine.module == "tensorrt_rtx"
     assert record.engine.onnx.sha256 == sha256(tmp_path / "m.onnx")
     assert record.engine.plan.sha256 == sha256(tmp_path / "m.plan") == record.files["engine"].sha256
     assert Path(record.engine.plan.path) == tmp_path / "m.plan"
+    assert record.files["engine_record"].sha256 == sha256(tmp_path / "m.plan.json")
     assert json.loads((tmp_path / "m.plan.json").read_text()) == record.engine.model_dump(mode="json")
     assert record.steps[-1].name == "engine"
     assert any(f"a {target} under TensorRT" in warning and "builds its own" in warning for warning in record.warnings)
@@ -486,4 +273,97 @@ def test_an_engine_without_its_package_ends_in_the_command_that_installs_it(tmp_
     with pytest.raises(EdgesynthError, match=r"pip install 'edgesynth\[tensorrt-rtx\]'") as error:
         export_network(subject(), order(tmp_path, format_="tensorrt-rtx", name="m.plan"))
     assert error.value.exit_code == 2
+    assert left(tmp_path) == {}
+
+
+def test_bad_input_that_a_step_finds_stays_bad_input(tmp_path, monkeypatch):
+    """Nothing is left of it: there is no step to repeat."""
+
+    def refuse(*_):
+        raise EdgesynthError("bad input")
+
+    monkeypatch.setattr(steps, "check_model", refuse)
+    with pytest.raises(EdgesynthError) as error:
+        export_network(subject(), order(tmp_path))
+    assert (str(error.value), error.value.exit_code) == ("bad input", 2)
+    assert left(tmp_path) == {}
+
+
+class Overwriting(nn.Module):
+    """Works on its input in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x.sub_(0.5)).mean(dim=(2, 3))
+
+
+def test_a_network_that_works_in_place_leaves_the_images_alone(tmp_path):
+    images = IMAGES.copy()
+    record = export_network(subject(module=Overwriting(), images=images), order(tmp_path))
+    assert np.array_equal(images, IMAGES)
+    assert np.array_equal(read_reference(tmp_path / "m.reference.npz").inputs["input"], IMAGES[:16])
+    assert record.parity["fp32"]["output"].max_abs_error <= 1e-4
+
+
+class Deciding(nn.Module):
+    """Computes one thing or another, by what the image holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        found = self.conv(x).mean(dim=(2, 3))
+        return found if x.mean() > 0 else -found
+
+
+def test_what_the_tracer_fixed_is_told_once_with_its_place(tmp_path):
+    """Asked several images at once PyTorch would decide for all of them by their mean."""
+    bright = np.abs(IMAGES)
+    bright[:, :, 0, 0] = np.where(np.arange(256) % 2, -1.0, 1.0)[:, None]
+    record = export_network(subject(module=Deciding(), images=bright), order(tmp_path))
+    (told,) = [warning for warning in record.warnings if "test_pipeline.py, line " in warning]
+    assert "the file keeps what was so for one image (Converting a tensor to a Python boolean might" in told
+    mixed = IMAGES[np.argsort(IMAGES.mean(axis=(1, 2, 3)))]
+    assert mixed[0].mean() < 0 < mixed[-1].mean()
+    with pytest.raises(ParityError):
+        export_network(subject(module=Deciding(), images=mixed), order(tmp_path))
+    assert not any("line " in warning for warning in export_network(subject(), order(tmp_path)).warnings)
+
+
+def test_a_bound_that_is_not_the_usual_one_is_told(tmp_path):
+    class Large(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :4] * 1e3
+
+    record = export_network(subject(module=Large()), order(tmp_path))
+    found = record.parity["fp32"]["output"]
+    assert found.tolerance > 1e-4
+    assert record.warnings == [
+        f"output 'output' reaches {found.greatest:.4g}, so in fp32 an error of {found.tolerance:.2g} was allowed and "
+        "not 0.0001"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "operator", "remedy"),
+    [(Folding, "fft_fft", "sines and cosines"), (Sampling, "grid_sampler", "warp outside of the network")],
+)
+def test_an_operator_that_torch_cannot_write_for_the_target_is_a_no(tmp_path, kind, operator, remedy):
+    with pytest.raises(IncompatibleError) as error:
+        export_network(subject(module=kind()), order(tmp_path))
+    said = str(error.value)
+    assert said.startswith(f"tx2 does not take net: torch cannot write its operator '{operator}' at opset 13, ")
+    assert remedy in said
+    assert "try" not in said
+    assert "16" not in said.partition("; repeat it")[0]
+
+
+def test_an_engine_for_a_board_is_not_built_elsewhere(tmp_path):
+    with pytest.raises(IncompatibleError, match=r"an engine for tx2 is built on one, Jetson TX2 .* no Jetson") as error:
+        export_network(subject(), order(tmp_path, format_="tensorrt", name="m.plan"))
+    assert error.value.exit_code == 1
     assert left(tmp_path) == {}

@@ -87,3 +87,47 @@ def test_weights_that_are_no_numbers_are_named(name, value, word):
     with pytest.raises(EdgesynthError, match=f"net: weight '{name}' holds {word}; train it again") as error:
         refuse_bad_weights("net", network)
     assert error.value.exit_code == 2
+
+
+class InPlace(nn.Module):
+    """Writes into its input, and answers with a buffer that it uses again."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(1))
+
+    def forward(self, x):
+        self.kept = self.kept.new_empty(len(x), 1) if len(self.kept) != len(x) else self.kept
+        return self.kept.copy_(x.mul_(2).mean(dim=(1, 2, 3))[:, None])
+
+
+def test_what_works_in_place_changes_neither_images_nor_earlier_answers():
+    images, run = IMAGES.copy(), torch_runner("net", InPlace())
+    first = run(images)["output"]
+    assert np.array_equal(images, IMAGES)
+    kept = first.copy()
+    run(-images)
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), SystemExit()])
+def test_a_network_that_ends_the_process_is_bad_input(error):
+    class Ends(nn.Module):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(EdgesynthError, match=r"net ends the process on an input of shape \(1, ") as caught:
+        torch_runner("net", Ends())(IMAGES)
+    assert caught.value.exit_code == 2
+
+
+def test_images_are_run_one_by_one_where_that_is_asked_for():
+    sizes = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.flatten(1)
+
+    torch_runner("net", Counting(), together=False)(IMAGES)
+    assert set(sizes) == {1}
