@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class NodeView:
     index: int
     scope: Scope
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"{self.scope.path}{self.proto.name or f'{self.proto.op_type}_{self.index}'}"
 
@@ -109,7 +110,7 @@ class NodeView:
         """Where the node is in the file, whatever it is called."""
         return (*self.scope.place, self.index)
 
-    @property
+    @cached_property
     def operator(self) -> str:
         return operator_name(self.proto)
 
