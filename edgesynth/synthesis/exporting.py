@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from edgesynth_exporters.on_images import PARITY_IMAGES
 from edgesynth_exporters.subject import FloatArray, Metric, Subject
-from edgesynth_exporters.torch_runner import torch_runner
+from edgesynth_exporters.torch_runner import refuse_bad_weights, torch_runner
 from torch import Tensor, fx, nn
 
 from edgesynth.data import DataSet, find_source
@@ -224,6 +224,7 @@ def _noise(shape: Sequence[int]) -> FloatArray:
 
 
 def _with_data(name: str, module: nn.Module, data: DataSet, source: dict[str, Any], code: str, int8: bool) -> Subject:
+    refuse_bad_weights(name, module)
     wanted = METRIC_IMAGES if int8 else PARITY_IMAGES
     val = data.val.images[:wanted]
     # Any image will do to compare answers; labels are used of validation images alone.
