@@ -1,16 +1,29 @@
 """From what a run saw to the document that the agent answers with (`schemas/measurement-1.json`)."""
 
 import itertools
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from edgesynth_agent.energy import window_energy
 from edgesynth_agent.engines.base import Engine
 from edgesynth_agent.measure import Run, Schedule
 from edgesynth_agent.stats import mean, quantile, t_interval95
 
-__all__ = ["SCHEMA", "measurement_document"]
+__all__ = ["SCHEMA", "EngineFacts", "measurement_document"]
 
 SCHEMA = "edgesynth.measurement/1"
+
+
+class EngineFacts(NamedTuple):
+    """What a record says of an engine, when the engine itself is no longer there."""
+
+    backend: str
+    version: str
+    precision: str
+    flags: Dict[str, Any]
+
+    @classmethod
+    def of(cls, engine: Engine) -> "EngineFacts":
+        return cls(engine.backend, engine.version, engine.precision, dict(engine.flags))
 
 
 class _Window(NamedTuple):
@@ -23,7 +36,13 @@ class _Window(NamedTuple):
 
 
 def measurement_document(
-    target: str, device: Dict[str, Any], engine: Engine, batch: int, seed: int, schedule: Schedule, run: Run
+    target: str,
+    device: Dict[str, Any],
+    engine: Union[Engine, EngineFacts],
+    batch: int,
+    seed: int,
+    schedule: Schedule,
+    run: Run,
 ) -> Dict[str, Any]:
     """One measurement. Figures are per inference of the whole batch; energy is None unless every window has it."""
     windows, reasons = _windows(run)

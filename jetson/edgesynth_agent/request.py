@@ -1,4 +1,4 @@
-"""The job request of the API: a JSON document in, a checked value out."""
+"""The requests of the API: a JSON document in, a checked value out."""
 
 import re
 from typing import Any, Dict, NamedTuple, Tuple
@@ -6,13 +6,16 @@ from typing import Any, Dict, NamedTuple, Tuple
 from edgesynth_agent.errors import RequestError
 from edgesynth_agent.measure import Schedule
 
-__all__ = ["JobRequest", "parse_job_request"]
+__all__ = ["JobRequest", "LeaseRequest", "parse_job_request", "parse_lease_request"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 # Least and greatest value of each number. Two windows are the fewest that have a confidence interval.
 _BATCH = (1, 1024)
 _LIMIT_S = (1, 3600)
+# Long enough for a heartbeat over a slow link, short enough that nobody waits long for the dead.
+_TTL_S = (1, 600)
+_MOST_HOLDER = 200
 _SCHEDULE = {
     "warmup_min_s": (0, 600),
     "warmup_max_s": (0, 600),
@@ -58,6 +61,22 @@ def parse_job_request(document: Any) -> JobRequest:
     if request.limit_s < longest_s:
         raise _wrong("limit_s", "the schedule alone may take {:g} s".format(longest_s), "give more than that")
     return request
+
+
+class LeaseRequest(NamedTuple):
+    """Who wants the device, and how long after the last heartbeat it counts as gone."""
+
+    holder: str
+    ttl_s: float
+
+
+def parse_lease_request(document: Any) -> LeaseRequest:
+    """Raises RequestError naming the first field that is missing, unknown, of another type or out of bounds."""
+    fields = _object(document, "the lease", LeaseRequest._fields)
+    holder = fields["holder"]
+    if not isinstance(holder, str) or not 1 <= len(holder) <= _MOST_HOLDER or not holder.isprintable():
+        raise _wrong("holder", "it is no text of 1 to {} characters".format(_MOST_HOLDER), "say who asks: user@host")
+    return LeaseRequest(holder, _number(fields["ttl_s"], "ttl_s", _TTL_S, whole=False))
 
 
 def _wrong(field: str, what: str, next_step: str) -> RequestError:

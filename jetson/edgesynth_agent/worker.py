@@ -1,26 +1,27 @@
 """`edgesynth-agent worker`: one order, carried out in a process that may crash without harm to the agent.
 
 The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "measure", "model": path,
-"request": {…}, "device": {…}, "memory_mib": number or null}. The worker ends as soon as stdin does. Its stdout
-carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
-{"error": {what, where, next}}.
+"request": {…}, "device": {…}, "trace": path}; either has "parent", the process that gave it, and "limits"
+(`limits.JobLimits`). The worker ends as soon as stdin does. Its stdout carries events, one JSON object a line:
+{"stage": text, "progress": 0…1}, and at last {"result": {…}} or {"error": {what, where, next}}.
 """
 
 import json
 import os
-import resource
 import sys
 import threading
 import traceback
 from typing import Any, BinaryIO, Callable, Dict, Optional
 
 from edgesynth_agent.clock import MonotonicClock
-from edgesynth_agent.document import measurement_document
+from edgesynth_agent.document import EngineFacts
 from edgesynth_agent.engines import OnnxRuntimeEngine
 from edgesynth_agent.errors import AgentError, EngineError, internal_error
+from edgesynth_agent.limits import JobLimits, apply_limits
 from edgesynth_agent.measure import measure
 from edgesynth_agent.power import find_power_source
 from edgesynth_agent.request import parse_job_request
+from edgesynth_agent.run_trace import RunTrace, write_run_trace
 
 __all__ = ["run_worker"]
 
@@ -35,6 +36,7 @@ def run_worker() -> int:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     order = json.loads(_first_line(0))
+    apply_limits(JobLimits(**order["limits"]), order["parent"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         result = _carry_out(order, lambda event: _emit(events, event))
@@ -55,9 +57,6 @@ def run_worker() -> int:
 def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
     if order["do"] == "runtimes":
         return {name: _runtime(name) for name in order["names"]}
-    if order["memory_mib"] is not None:
-        limit = order["memory_mib"] * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     request = parse_job_request(order["request"])
     emit({"stage": "loading", "progress": 0.0})
     engine = OnnxRuntimeEngine(order["model"])
@@ -68,9 +67,12 @@ def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
     run = measure(
         engine, clock, power, request.schedule, lambda stage, share: emit({"stage": stage, "progress": share})
     )
+    facts = EngineFacts.of(engine)
     engine.close()
     device = dict(order["device"], power=power.facts())
-    return measurement_document(request.target, device, engine, request.batch, _SEED, request.schedule, run)
+    trace = RunTrace(request.target, device, facts, request.batch, _SEED, request.schedule, run)
+    write_run_trace(order["trace"], trace)
+    return trace.document()
 
 
 def _runtime(name: str) -> Dict[str, Optional[str]]:
