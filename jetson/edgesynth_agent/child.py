@@ -51,7 +51,7 @@ class WorkerProcess:
         self._send(dict(order, parent=os.getpid(), limits=limits.document()))
 
     def events(self) -> Iterator[Dict[str, Any]]:
-        """What the worker says until it ends. A line that is no event is left out."""
+        """What the worker says until its result or its error, or until it ends. A line that is no event is left out."""
         while True:
             line = self._stdout.readline(_MAX_EVENT_BYTES)
             if not line:
@@ -62,6 +62,8 @@ class WorkerProcess:
                 continue
             if isinstance(event, dict):
                 yield event
+                if "result" in event or "error" in event:
+                    return  # a child that it left behind may hold the pipe open
 
     def kill(self) -> None:
         """End the worker and all its children now. Does nothing when it has ended."""

@@ -102,9 +102,9 @@ class JobRunner:
                     raise RefusedError("it is that of another request", "header Idempotency-Key", "give a new one")
                 return earlier
             lease = self._leases.require(lease_id)
-            dying = self._running if self._running is not None and self._running.lease.id != lease.id else None
-        if dying is not None:  # of a lease that has ended
-            dying.ended.wait(_STOP_LIMIT_S)
+            ending = self._running if self._is_ending(lease) else None
+        if ending is not None:
+            ending.ended.wait(_STOP_LIMIT_S)
         if not self._device.is_target(request.target):
             raise RefusedError(
                 "this device is no '{}'".format(request.target), "field 'target'", "ask GET /v1/device for its targets"
@@ -161,6 +161,11 @@ class JobRunner:
                     self._changed.wait(_LOOK_S)
             if not anybody_there():
                 return
+
+    def _is_ending(self, lease: Lease) -> bool:
+        """Whether what runs is of a lease that has ended, or is recorded as ended already: soon there is room."""
+        job = self._running
+        return job is not None and (job.lease.id != lease.id or self._jobs.document(job.id)["status"] in TERMINAL)
 
     def _lease_ended(self, lease: Lease, how: str) -> None:
         with self._lock:
