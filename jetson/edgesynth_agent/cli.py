@@ -1,4 +1,4 @@
-"""The command line: `edgesynth-agent serve`, `build`, and `worker`, which the agent starts itself."""
+"""The command line: `edgesynth-agent serve`, `build`, `recompute` …, and `worker`, which the agent starts itself."""
 
 import argparse
 import json
@@ -29,6 +29,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         from edgesynth_agent.tegrastats.command import run_tegrastats
 
         return run_tegrastats(arguments.file)
+    if arguments.command == "recompute":
+        return _recompute(arguments.trace)
     if arguments.command == "build":
         _build(arguments)
     from edgesynth_agent.serve import run_serve
@@ -56,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         description="t is in seconds: for stdin the monotonic clock at reading, for FILE what the line says, or null.",
     )
     tegrastats.add_argument("file", nargs="?", metavar="FILE", help="a log of them (default: stdin, while it prints)")
+    recompute = commands.add_parser("recompute", help="the trace of a job -> its measurement, computed again")
+    recompute.add_argument("trace", metavar="TRACE", help="as GET /v1/jobs/ID/trace gave it")
     commands.add_parser("worker", help="carry out one order on stdin (the agent starts this itself)")
     return parser
 
@@ -109,6 +113,18 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
     )
+
+
+def _recompute(path: str) -> int:
+    from edgesynth_agent.run_trace import recompute
+
+    try:
+        document = recompute(path)
+    except AgentError as error:
+        print("edgesynth-agent: {}".format(error), file=sys.stderr)
+        return 2
+    print(json.dumps(document, indent=2, allow_nan=False))
+    return 0
 
 
 def _count(text: str) -> int:
