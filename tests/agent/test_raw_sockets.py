@@ -302,8 +302,12 @@ def values(schema):
     """Values of the schemas that requests have in the file."""
     if "$ref" in schema:
         return values(api.openapi()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
     if schema["type"] == "object":
-        return st.fixed_dictionaries({name: values(each) for name, each in schema["properties"].items()})
+        fields = {name: values(each) for name, each in schema["properties"].items()}
+        needed = {name: fields.pop(name) for name in schema.get("required", list(fields))}
+        return st.fixed_dictionaries(needed, optional=fields)
     if schema["type"] == "integer":
         return st.integers(schema.get("minimum"), schema.get("maximum"))
     if schema["type"] == "number":
