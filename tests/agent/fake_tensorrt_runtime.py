@@ -121,7 +121,7 @@ def add_runtime(trt, release, by_name, by_number, words):
                 return None
             return ICudaEngine(self, plan)
 
-    trt.Runtime = Runtime
+    trt.Runtime, trt.ICudaEngine, trt.IExecutionContext = Runtime, ICudaEngine, IExecutionContext
 
 
 def _name_tensors(trt, engine, context):
