@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.agent import api
 
-__all__ = ["RunningAgent", "children", "gone", "job_request", "until"]
+__all__ = ["RunningAgent", "children", "gone", "job_request", "rest_of", "status_of", "until"]
 
 _LIMIT_S = 20.0
 
@@ -45,6 +45,19 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def status_of(answer):
+    """The status of the first answer; None when the connection was closed without one."""
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else None
+
+
+def rest_of(connection):
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := connection.recv(65536):
+            said += data
+    return said
 
 
 def job_request(model, window_s=0.02, limit_s=60, **changes):
