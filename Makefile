@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check format agent clean
+.PHONY: demo test test-agent soak-agent check format agent clean
 
 demo: $(READY)  ## a generator learned on real images, three FermiNets, a page to open
 	scripts/demo $(BIN)/edgesynth runs/demo
 
 test: $(READY)  ## all tests; what this machine lacks is skipped, and named
 	$(BIN)/python -m pytest -q
+
+test-agent: $(READY)  ## the agent's tests alone, its fuzzing and its soak run in small
+	$(BIN)/python -m pytest -q tests/agent tests/devices
+
+soak-agent: $(READY)  ## the same in full: 100,000 requests, 5,000 jobs with kills; some hours
+	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=1000 \
+	    $(BIN)/python -m pytest -q -s tests/agent/test_raw_sockets.py tests/agent/test_job_store.py tests/agent/soak
 
 check: $(READY)  ## lint, format, types, and the agent's Python 3.6
 	$(BIN)/ruff check .

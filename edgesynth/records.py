@@ -17,6 +17,7 @@ __all__ = [
     "Genome",
     "GroupInfo",
     "GroupInsight",
+    "IdleWindow",
     "Insight",
     "Latency",
     "Measurement",
@@ -49,17 +50,41 @@ class Record(BaseModel):
     )
 
 
+def _newer(schema: dict[str, Any]) -> None:
+    """Fields that came later, whose default is None: documents of earlier agents are without them."""
+    properties = schema["properties"]
+    schema["required"] = [name for name in schema["required"] if properties[name].get("default", ...) is not None]
+
+
 class Window(Record):
-    """One stretch of back-to-back inference. `samples` counts power samples; 0 where there is no sensor."""
+    """One stretch of back-to-back inference. `samples` counts power samples; 0 where there is no sensor.
+
+    `error_j` is half the width of the 95 % interval of `energy_j` as far as sampling goes. `invalid` says why the
+    window counts for no figure: the GPU's clock fell.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_newer)
 
     duration_s: float
     inferences: int
     energy_j: float | None
     samples: int
+    error_j: float | None = None
+    invalid: str | None = None
+
+
+class IdleWindow(Record):
+    """A stretch with the network loaded and nothing running; `reason` says why its power is not known."""
+
+    when: Literal["before", "after"]
+    duration_s: float
+    power_w: float | None
+    samples: int
+    reason: str | None
 
 
 class Latency(Record):
-    """Wall time of one inference of the whole batch, over all windows. A model knows no percentiles: None."""
+    """Wall time of one inference of the whole batch, over the windows that count. A model knows no percentiles."""
 
     mean: float
     p50: float | None
@@ -83,7 +108,13 @@ class Measurement(Record):
     `source` says how the figures came about; only a figure taken on the named device is "measured". Requirements
     judge `latency_ms.mean`, `energy_mj` and `inferences_per_joule`.
     `ci95` holds 95 % intervals over windows (or of the model, for an estimate) by the name of the field.
+    Only a measured record has the fields from `tier` on. `statistic` says what the figures of energy are: the median of
+    the windows, or those of all windows together. `dynamic_energy_mj` is without the idle power, and judges nothing.
+    `conditions` are power mode, clocks and temperatures before and after; `reference` is the comparison of the
+    outputs with those of the export. docs/measuring.md has the rules.
     """
+
+    model_config = ConfigDict(json_schema_extra=_newer)
 
     schema_: Literal["edgesynth.measurement/1"] = Field("edgesynth.measurement/1", alias="schema")
     target: str
@@ -98,6 +129,12 @@ class Measurement(Record):
     inferences_per_joule: float | None
     ci95: dict[str, Interval | None]
     warnings: list[str]
+    tier: Literal["screening", "quick", "reported"] | None = None
+    statistic: Literal["median", "pooled"] | None = None
+    idle: list[IdleWindow] | None = None
+    dynamic_energy_mj: float | None = None
+    conditions: dict[str, Any] | None = None
+    reference: dict[str, Any] | None = None
 
 
 class Genome(Record):

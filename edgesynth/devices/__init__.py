@@ -4,6 +4,7 @@ from edgesynth.devices.client import AgentClient, Health
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, Job, JobRequest, Schedule
+from edgesynth.devices.lease import HeldLease
 from edgesynth.devices.oracle import EstimateOracle, FakeOracle, HostOracle, Oracle, open_oracle, reachable_target
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "EstimateOracle",
     "FakeOracle",
     "Health",
+    "HeldLease",
     "HostAgent",
     "HostOracle",
     "Job",

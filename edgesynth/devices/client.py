@@ -5,20 +5,22 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgesynth.devices.deadline import Deadline
-from edgesynth.devices.jobs import Failure, Job, JobRequest
+from edgesynth.devices.jobs import Failure, Job, JobRequest, Lease
+from edgesynth.devices.lease import HeldLease
 from edgesynth.errors import DeviceError, ModelFileError
 from edgesynth.records import Measurement
 
 __all__ = ["AgentClient", "Health"]
 
 _REPLY_LIMIT_S = 90.0  # the first question about the device waits for its runtimes to be imported
+_TTL_S = 30.0
 _POLL_S = 0.2  # each question takes the device's attention away from what it measures
 
 
@@ -26,7 +28,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Health(BaseModel):
-    """That an agent answers, and whether a job runs. A newer agent may say more."""
+    """That an agent answers, and which job runs, if one does. A newer agent may say more."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,9 +67,24 @@ class AgentClient:
             raise ModelFileError(f"{model}: {error.strerror or error}; give a file that can be read") from error
         return digest
 
-    def submit(self, request: JobRequest) -> Job:
-        """Start a job. The agent refuses it while another one runs."""
-        return self._parsed(Job, self._ask("POST", "/v1/jobs", request.model_dump_json().encode()))
+    def lease(self, holder: str, ttl_s: float = _TTL_S) -> HeldLease:
+        """Take the device, for a `with` block; the agent refuses it while somebody else has it."""
+        body = json.dumps({"holder": holder, "ttl_s": ttl_s}).encode()
+        lease = self._parsed(Lease, self._ask("POST", "/v1/leases", body))
+        return HeldLease(self, lease.id, lease.ttl_s)
+
+    def heartbeat(self, lease_id: str) -> None:
+        """The holder lives; the time of the lease begins anew."""
+        self._ask("POST", f"/v1/leases/{lease_id}/heartbeat", b"")
+
+    def release(self, lease_id: str) -> None:
+        """Give the device back. A job that still runs there is cancelled."""
+        self._ask("DELETE", f"/v1/leases/{lease_id}")
+
+    def submit(self, request: JobRequest, lease: HeldLease) -> Job:
+        """Start a job. The agent refuses it while another one runs, and without the lease."""
+        headers = {"Edgesynth-Lease": lease.id}
+        return self._parsed(Job, self._ask("POST", "/v1/jobs", request.model_dump_json().encode(), headers=headers))
 
     def job(self, job_id: str) -> Job:
         return self._parsed(Job, self._ask("GET", f"/v1/jobs/{job_id}"))
@@ -104,21 +121,34 @@ class AgentClient:
         raise self._error(f"job {job.id} has no result: {reason}")
 
     def _has(self, digest: str) -> bool:
-        status, _ = self._exchange("GET", f"/v1/models/{digest}", None, 0)
+        status, _ = self._exchange("GET", f"/v1/models/{digest}")
         return status == 200
 
-    def _ask(self, method: str, path: str, body: bytes | BinaryIO | None = None, length: int = 0) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO | None = None,
+        length: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """The answer to a question that must be answered well."""
-        status, document = self._exchange(method, path, body, len(body) if isinstance(body, bytes) else length)
+        size = len(body) if isinstance(body, bytes) else length
+        status, document = self._exchange(method, path, body, size, headers)
         if status in (200, 201):
             return document
         raise self._error(str(self._parsed(Failure, document.get("error"))))
 
     def _exchange(
-        self, method: str, path: str, body: bytes | BinaryIO | None, length: int
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO | None = None,
+        length: int = 0,
+        extra: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         connection = _UnixConnection(self._socket_path, _REPLY_LIMIT_S)
-        headers = {} if body is None else {"Content-Length": str(length)}
+        headers = dict(extra or {}) if body is None else {"Content-Length": str(length), **(extra or {})}
         try:
             try:
                 connection.request(method, path, body=body, headers=headers)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from edgesynth.records import Record
 
-__all__ = ["QUICK_HOST", "SCREEN_HOST", "Failure", "Job", "JobRequest", "Schedule"]
+__all__ = ["QUICK_HOST", "SCREEN_HOST", "Failure", "Job", "JobRequest", "Lease", "Schedule"]
 
 
 class Schedule(Record):
@@ -32,6 +32,15 @@ class JobRequest(Record):
     schedule: Schedule
 
 
+class Lease(Record):
+    """Exclusive use of a device: over `ttl_s` after the last heartbeat."""
+
+    id: str
+    holder: str
+    ttl_s: float
+    expires_in_s: float
+
+
 class Failure(Record):
     """An error as the agent tells it."""
 
@@ -44,12 +53,20 @@ class Failure(Record):
 
 
 class Job(Record):
-    """State of a job. `progress` goes from 0 to 1; `result` is there when done, `error` when failed."""
+    """State of a job. `progress` goes from 0 to 1; `result` is there when done, else `error` in the end, and `reason`.
+
+    The device's clock, which may be wrong, gave the moments.
+    """
 
     id: str
+    holder: str
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     stage: str
     progress: float
+    reason: str | None
+    submitted_unix_s: float
+    ended_unix_s: float | None
+    trace_bytes: int | None
     request: JobRequest
     result: dict[str, Any] | None
     error: Failure | None

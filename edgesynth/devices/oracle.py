@@ -1,5 +1,6 @@
 """The seam "who answers: how fast, and at how many joules?"."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -13,6 +14,7 @@ from edgesynth.devices.client import AgentClient
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, JobRequest, Schedule
+from edgesynth.devices.lease import HeldLease
 from edgesynth.errors import DeviceError, EdgesynthError, ModelFileError
 from edgesynth.records import Engine, Latency, Measurement
 
@@ -70,10 +72,11 @@ class HostOracle(Oracle):
         self._schedule = schedule
         self._on_progress = on_progress
         self._client: AgentClient
+        self._lease: HeldLease
 
     @contextmanager
     def _hold(self) -> Iterator[None]:
-        with HostAgent() as self._client:
+        with HostAgent() as self._client, self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease:
             yield
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
@@ -81,7 +84,8 @@ class HostOracle(Oracle):
         limit_s = 60 + 2 * (self._schedule.warmup_max_s + self._schedule.windows * self._schedule.window_s)
         model = self._client.upload(onnx)
         job = self._client.submit(
-            JobRequest(model=model, target=self.target, batch=batch, limit_s=limit_s, schedule=self._schedule)
+            JobRequest(model=model, target=self.target, batch=batch, limit_s=limit_s, schedule=self._schedule),
+            self._lease,
         )
         try:
             return self._client.wait(job.id, Deadline(limit_s + 60), self._on_progress)

@@ -47,6 +47,7 @@ class BuildRequest(NamedTuple):
     calibration_cache: Optional[str] = None
     compute_capabilities: Tuple[str, ...] = ()
     device_model: Optional[str] = None
+    batch: Optional[int] = None
 
 
 def run_build(request: BuildRequest) -> Tuple[Dict[str, Any], int]:
@@ -100,6 +101,7 @@ def _build(request: BuildRequest) -> Dict[str, Any]:
             compute_capabilities=request.compute_capabilities,
             calibration_cache=calibration,
             timing_cache=None if timing_path is None else _timing_cache(timing_path, warnings),
+            batch=request.batch,
         ),
     )
     # Who names a file wants to know that it is of no use; who names a folder leaves it to the agent.

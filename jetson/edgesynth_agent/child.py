@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import Any, Deque, Dict, Iterator, Optional
 
+from edgesynth_agent.limits import JobLimits
+
 __all__ = ["WorkerProcess", "call_worker"]
 
 # Where `import edgesynth_agent` finds this package: a folder or the .pyz, both are good for PYTHONPATH.
@@ -16,16 +18,19 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _STDERR_LINES = 20
+_LAST_WORDS_S = 2.0
+_PROBE_LIMITS = JobLimits(memory_mib=None, cpu_s=None, file_mib=None)
 
 
 class WorkerProcess:
     """One `edgesynth-agent worker`, in a session and process group of its own, carrying out one order.
 
-    It writes events, one JSON object a line; see `worker`. It ends when its stdin does, so it cannot outlive an agent
-    that was killed. `events`, then `finish` belong to one thread; `kill` may come from any.
+    It writes events, one JSON object a line; see `worker`. It ends when its stdin does and when the thread ends that
+    constructed this, so it cannot outlive an agent that was killed. `events`, then `finish` belong to that thread;
+    `kill` may come from any.
     """
 
-    def __init__(self, order: Dict[str, Any]) -> None:
+    def __init__(self, order: Dict[str, Any], limits: JobLimits = _PROBE_LIMITS) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgesynth_agent", "worker"],
             stdin=subprocess.PIPE,
@@ -43,10 +48,10 @@ class WorkerProcess:
         self._last_lines: Deque[str] = collections.deque(maxlen=_STDERR_LINES)
         self._stderr_reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._stderr_reader.start()
-        self._send(order)
+        self._send(dict(order, parent=os.getpid(), limits=limits.document()))
 
     def events(self) -> Iterator[Dict[str, Any]]:
-        """What the worker says until it ends. A line that is no event is left out."""
+        """What the worker says until its result or its error, or until it ends. A line that is no event is left out."""
         while True:
             line = self._stdout.readline(_MAX_EVENT_BYTES)
             if not line:
@@ -57,6 +62,8 @@ class WorkerProcess:
                 continue
             if isinstance(event, dict):
                 yield event
+                if "result" in event or "error" in event:
+                    return  # a child that it left behind may hold the pipe open
 
     def kill(self) -> None:
         """End the worker and all its children now. Does nothing when it has ended."""
@@ -71,8 +78,11 @@ class WorkerProcess:
         self.kill()
         with self._reaping:
             code = self._process.wait()
-        self._stderr_reader.join()
-        for pipe in (self._stdin, self._stdout, self._stderr):
+        self._stderr_reader.join(_LAST_WORDS_S)  # a process that left the group may hold on to stderr
+        pipes = [self._stdin, self._stdout]
+        if not self._stderr_reader.is_alive():  # closing what another thread reads would wait for it
+            pipes.append(self._stderr)
+        for pipe in pipes:
             try:
                 pipe.close()
             except BrokenPipeError:

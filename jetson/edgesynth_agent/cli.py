@@ -1,10 +1,9 @@
-"""The command line: `edgesynth-agent serve`, `build`, and `worker`, which the agent starts itself."""
+"""The command line: `edgesynth-agent serve`, `build`, `recompute` …, and `worker`, which the agent starts itself."""
 
 import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 from typing import List, NoReturn, Optional
@@ -15,9 +14,6 @@ from edgesynth_agent.engines.tensorrt_builder import PRECISIONS
 from edgesynth_agent.errors import AgentError, RequestError
 
 __all__ = ["main"]
-
-# How often the server looks whether it is to stop: each look takes some microseconds from what is being measured.
-_STOP_POLL_S = 0.1
 
 _MAX_WORKSPACE_MIB = 1024 * 1024
 
@@ -33,11 +29,15 @@ def main(argv: Optional[List[str]] = None) -> int:
         from edgesynth_agent.tegrastats.command import run_tegrastats
 
         return run_tegrastats(arguments.file)
+    if arguments.command == "recompute":
+        return _recompute(arguments.trace)
     if arguments.command == "build":
         _build(arguments)
+    from edgesynth_agent.serve import run_serve
+
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        return _serve(arguments)
+        return run_serve(arguments)
     except AgentError as error:
         print("edgesynth-agent: {}".format(error), file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 3
@@ -50,15 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version="edgesynth-agent " + __version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
-    serve = commands.add_parser("serve", help="answer on a Unix socket until SIGTERM")
-    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket; only its owner may connect")
-    serve.add_argument("--store", required=True, metavar="DIR", help="folder for models, made if need be")
-    serve.add_argument(
-        "--job-memory-mib", type=int, metavar="N", help="address space that a job may use (default: no limit)"
-    )
-    serve.add_argument(
-        "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
-    )
+    _add_serve(commands.add_parser("serve", help="answer on a Unix socket until SIGTERM"))
     _add_build(commands.add_parser("build", help="an ONNX file -> a TensorRT engine of this device, and what it is"))
     tegrastats = commands.add_parser(
         "tegrastats",
@@ -66,8 +58,26 @@ def _parser() -> argparse.ArgumentParser:
         description="t is in seconds: for stdin the monotonic clock at reading, for FILE what the line says, or null.",
     )
     tegrastats.add_argument("file", nargs="?", metavar="FILE", help="a log of them (default: stdin, while it prints)")
+    recompute = commands.add_parser("recompute", help="the trace of a job -> its measurement, computed again")
+    recompute.add_argument("trace", metavar="TRACE", help="as GET /v1/jobs/ID/trace gave it")
     commands.add_parser("worker", help="carry out one order on stdin (the agent starts this itself)")
     return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket; only its owner may connect")
+    serve.add_argument("--store", required=True, metavar="DIR", help="folder for models and jobs, made if need be")
+    for option, default, about in (
+        ("--job-memory-mib", None, "memory that a process of a job may have (default: 3/4 of this machine's)"),
+        ("--model-mib", 2048, "size of the largest model that is taken (default: %(default)s)"),
+        ("--store-mib", 4096, "size of all models together; the longest unused go first (default: %(default)s)"),
+        ("--trace-mib", 1024, "size of all traces together; the oldest go first (default: %(default)s)"),
+        ("--keep-jobs", 1000, "how many jobs to remember (default: %(default)s)"),
+    ):
+        serve.add_argument(option, type=_count, default=default, metavar="N", help=about)
+    serve.add_argument(
+        "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
+    )
 
 
 def _add_build(build: argparse.ArgumentParser) -> None:
@@ -78,6 +88,9 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--module", choices=MODULES, default="tensorrt", help="default: %(default)s")
     build.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    build.add_argument(
+        "--batch", type=_count, metavar="N", help="for an open first dimension (default: one is refused)"
+    )
     build.add_argument(
         "--workspace-mib",
         type=_workspace_mib,
@@ -100,6 +113,25 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
     )
+
+
+def _recompute(path: str) -> int:
+    from edgesynth_agent.run_trace import recompute
+
+    try:
+        document = recompute(path)
+    except AgentError as error:
+        print("edgesynth-agent: {}".format(error), file=sys.stderr)
+        return 2
+    print(json.dumps(document, indent=2, allow_nan=False))
+    return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("it is less than 1")
+    return count
 
 
 def _workspace_mib(text: str) -> int:
@@ -132,6 +164,7 @@ def _build(arguments: argparse.Namespace) -> NoReturn:
             calibration_cache=arguments.calibration_cache,
             compute_capabilities=tuple(arguments.compute_capability),
             device_model=arguments.device_model,
+            batch=arguments.batch,
         )
     )
     if document["error"] is not None:
@@ -149,31 +182,3 @@ def _exit_at_eof() -> None:
     while os.read(0, 4096):
         pass
     os._exit(3)
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    from edgesynth_agent.device import Device
-    from edgesynth_agent.jobs import JobRunner
-    from edgesynth_agent.server import AgentServer
-    from edgesynth_agent.store import ModelStore
-
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    store = ModelStore(arguments.store)
-    device = Device()
-    server = AgentServer(arguments.socket, store, device, JobRunner(store, device, arguments.job_memory_mib))
-    threading.Thread(target=server.serve_forever, args=(_STOP_POLL_S,), daemon=True).start()
-    if arguments.until_eof:
-        threading.Thread(target=_set_at_eof, args=(stop,), daemon=True).start()
-    logging.getLogger("edgesynth_agent").info("edgesynth-agent %s listens on %s", __version__, arguments.socket)
-    stop.wait()
-    server.stop()
-    return 0
-
-
-def _set_at_eof(stop: threading.Event) -> None:
-    # os.read, because a thread that waits inside sys.stdin's lock can hang the interpreter's exit.
-    while os.read(0, 4096):
-        pass
-    stop.set()

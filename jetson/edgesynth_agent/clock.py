@@ -16,12 +16,19 @@ class Clock(ABC):
     def now_s(self) -> float:
         """The time in seconds. Never raises."""
 
+    @abstractmethod
+    def sleep(self, seconds: float) -> None:
+        """Do nothing for at least so long, 0 or more."""
+
 
 class MonotonicClock(Clock):
     """The machine's own (CLOCK_MONOTONIC), in steps well under a microsecond."""
 
     def now_s(self) -> float:
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 class FakeClock(Clock):
@@ -32,6 +39,9 @@ class FakeClock(Clock):
 
     def now_s(self) -> float:
         return self._now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass. Raises ValueError for a negative number."""

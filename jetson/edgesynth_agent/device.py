@@ -4,53 +4,113 @@ import os
 import platform
 import socket
 import threading
-from typing import Any, Callable, Dict, Optional
+import time
+from typing import Any, Callable, Dict, Optional, Tuple
 
-from edgesynth_agent import __version__
+from edgesynth_agent import __version__, board
 from edgesynth_agent.child import call_worker
 from edgesynth_agent.clock import MonotonicClock
-from edgesynth_agent.power import find_power_source
+from edgesynth_agent.power import PowerSample, find_power_source
+from edgesynth_agent.power.ina3221 import find_ina3221
+from edgesynth_agent.power.readings import Reading
 
 __all__ = ["Device"]
 
 _PROBE_LIMIT_S = 60.0
-_RUNTIMES = ["numpy", "onnxruntime"]
+_SENSOR_LOOK_S = 0.3
+_RUNTIMES = ["numpy", "onnxruntime", "tensorrt"]
 _TARGETS = ["host"]
 
 
 class Device:
-    """The facts about this machine, collected once. Safe for several threads.
+    """The facts about this machine: what stays is collected once, the rest when it is asked for.
 
-    Runtimes are imported by a worker: a wheel built for another processor dies by SIGILL at import.
+    Runtimes are imported by a worker: a wheel built for another processor dies by SIGILL at import. `store` is the
+    folder whose disk counts, `root` where the files of the system are looked for. Safe for several threads.
     """
 
-    def __init__(self, call: Callable[[Dict[str, Any], float], Optional[Dict[str, Any]]] = call_worker) -> None:
+    def __init__(
+        self,
+        store: str = "/",
+        root: str = "/",
+        call: Callable[[Dict[str, Any], float], Optional[Dict[str, Any]]] = call_worker,
+    ) -> None:
+        self._store = store
+        self._root = root
         self._call = call
         self._lock = threading.Lock()
-        self._facts: Optional[Dict[str, Any]] = None
+        self._lasting: Optional[Dict[str, Any]] = None
+        self._reasons: Dict[str, str] = {}
+
+    @property
+    def cpus(self) -> int:
+        return os.cpu_count() or 1
 
     def facts(self) -> Dict[str, Any]:
-        """JSON object. What is unknown is None. The first call takes as long as importing the runtimes."""
+        """JSON object. What is unknown is None, and `reasons` says why, by the name of the field.
+
+        The first call takes as long as importing the runtimes and looking at the power sensor.
+        """
         with self._lock:
-            if self._facts is None:
-                self._facts = {
-                    "hostname": socket.gethostname(),
-                    "model": _first_text("/proc/device-tree/model", "/sys/class/dmi/id/product_name"),
-                    "machine": platform.machine(),
-                    "cpu": _cpu_name(),
-                    "cpus": os.cpu_count(),
-                    "kernel": platform.release(),
-                    "python": platform.python_version(),
-                    "agent": __version__,
-                    "targets": _TARGETS,
-                    "runtimes": self._runtimes(),
-                    "power": find_power_source(MonotonicClock()).facts(),
-                }
-            return self._facts
+            if self._lasting is None:
+                self._lasting = self._collect()
+            facts = dict(self._lasting)
+        now = self.now(power=False)
+        reasons = dict(self._reasons, **now.pop("reasons"))
+        mode, reason = board.power_mode(self._root)
+        if reason is not None:
+            reasons["power_mode"] = reason
+        del now["power_w"], reasons["power_w"]
+        return dict(facts, power_mode=mode, reasons=reasons, **now)
+
+    def now(self, power: bool = True) -> Dict[str, Any]:
+        """What changes: temperatures, clocks, memory, disk, and with `power` one reading of the input power."""
+        reasons: Dict[str, str] = {}
+        now: Dict[str, Any] = {}
+        now["temperatures_c"] = _put(reasons, "temperatures_c", board.temperatures_c(self._root))
+        now["clocks_mhz"] = _put(reasons, "clocks_mhz", board.clocks_mhz(self._root))
+        not_asked = (None, "a job measures it, and must not be disturbed")
+        now["power_w"] = _put(reasons, "power_w", self._power_w() if power else not_asked)
+        total, available = board.memory_bytes(self._root)
+        for name, value in (("memory_bytes", total), ("memory_available_bytes", available)):
+            now[name] = _put(reasons, name, (value, None if value is not None else "/proc/meminfo does not say"))
+        try:
+            disk = os.statvfs(self._store)
+            now["disk_bytes"], now["disk_free_bytes"] = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        except OSError as error:
+            now["disk_bytes"] = now["disk_free_bytes"] = None
+            reasons["disk_bytes"] = reasons["disk_free_bytes"] = str(error)
+        now["reasons"] = reasons
+        return now
 
     def is_target(self, name: str) -> bool:
         """Whether figures taken here may carry the name of that target."""
         return name in _TARGETS
+
+    def _collect(self) -> Dict[str, Any]:
+        reasons: Dict[str, str] = {}
+        l4t = _put(reasons, "l4t", board.l4t_version(self._root))
+        model = board.first_text(self._path("proc/device-tree/model"), self._path("sys/class/dmi/id/product_name"))
+        no_model = "neither the device tree nor DMI says it"
+        cpu = self._cpu_name()
+        facts = {
+            "hostname": socket.gethostname(),
+            "model": _put(reasons, "model", (model, None if model else no_model)),
+            "machine": platform.machine(),
+            "cpu": _put(reasons, "cpu", (cpu, None if cpu else "/proc/cpuinfo does not say")),
+            "cpus": os.cpu_count(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            "agent": __version__,
+            "targets": _TARGETS,
+            "l4t": l4t,
+            "jetpack": _put(reasons, "jetpack", board.jetpack_of(l4t)),
+            "cuda": _put(reasons, "cuda", board.cuda_version(self._root)),
+            "runtimes": self._runtimes(),
+            "power": self._power(),
+        }
+        self._reasons = reasons
+        return facts
 
     def _runtimes(self) -> Dict[str, Any]:
         runtimes = self._call({"do": "runtimes", "names": _RUNTIMES}, _PROBE_LIMIT_S)
@@ -59,22 +119,44 @@ class Device:
             return {name: {"version": None, "reason": reason} for name in _RUNTIMES}
         return runtimes
 
+    def _power(self) -> Dict[str, Any]:
+        """The facts of the power sensor, with its rails and how often it was seen to update."""
+        source = find_power_source(MonotonicClock(), self._root)
+        if source.absence is None:
+            source.prepare()
+            source.start()
+            time.sleep(_SENSOR_LOOK_S)
+            source.stop()
+        return source.facts()
 
-def _first_text(*paths: str) -> Optional[str]:
-    for path in paths:
+    def _power_w(self) -> board.Known:
+        """One reading of the input power."""
+        sensor = find_ina3221(self._root)
+        if isinstance(sensor, str):
+            return None, sensor
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read().strip("\0 \n")  # the device tree ends its strings with a NUL
-        except OSError:
-            continue
-        if text:
-            return text
-    return None
+            sensor.open()
+            samples = sensor.samples([Reading(0.0, sensor.read())], None)
+        except (OSError, ValueError) as error:
+            return None, "the sensor cannot be read: {}".format(error)
+        finally:
+            sensor.close()
+        return PowerSample(*samples[0]).power_w, None
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self._root, path)
+
+    def _cpu_name(self) -> Optional[str]:
+        for line in (board.first_text(self._path("proc/cpuinfo")) or "").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip().lower() in ("model name", "hardware"):
+                return value.strip()
+        return None
 
 
-def _cpu_name() -> Optional[str]:
-    for line in (_first_text("/proc/cpuinfo") or "").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip().lower() in ("model name", "hardware"):
-            return value.strip()
-    return None
+def _put(reasons: Dict[str, str], name: str, known: Tuple[Any, Optional[str]]) -> Any:
+    """The value; why there is none goes into `reasons`."""
+    value, reason = known
+    if reason is not None:
+        reasons[name] = reason
+    return value

@@ -2,8 +2,9 @@
 
     AgentError                 500: something in the agent failed
     ├── RequestError           400: a request that does not parse, or has a field out of bounds
-    ├── NotFoundError          404: no such route, model or job
-    ├── BusyError              409: a job runs already, or another agent holds the socket
+    ├── LeaseError             403: a job without the lease of the device, or with one that has ended
+    ├── NotFoundError          404: no such route, model, job or lease
+    ├── BusyError              409: a job or an upload is under way, or another holds the lease, the socket, the store
     ├── TooLargeError          413: a body above its bound
     ├── RefusedError           422: understood but not acceptable: wrong digest, no ONNX, external data, other target
     ├── StorageError           507: the disk is full or cannot be written
@@ -23,6 +24,7 @@ __all__ = [
     "BuildError",
     "BusyError",
     "EngineError",
+    "LeaseError",
     "NotFoundError",
     "RefusedError",
     "RequestError",
@@ -54,6 +56,10 @@ class AgentError(Exception):
 
 class RequestError(AgentError):
     status = 400
+
+
+class LeaseError(AgentError):
+    status = 403
 
 
 class NotFoundError(AgentError):

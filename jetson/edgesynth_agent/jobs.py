@@ -1,180 +1,297 @@
-"""Jobs: one at a time, each in its own worker process."""
+"""Jobs: one at a time, for the holder of the lease, each in its own worker process."""
 
-import collections
 import logging
 import threading
 import uuid
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 
 from edgesynth_agent.child import WorkerProcess
 from edgesynth_agent.device import Device
-from edgesynth_agent.errors import AgentError, BusyError, NotFoundError, RefusedError, WorkerError, internal_error
+from edgesynth_agent.errors import AgentError, BusyError, RefusedError, StorageError, WorkerError, internal_error
+from edgesynth_agent.job_store import TERMINAL, JobStore
+from edgesynth_agent.leases import Lease, Leases
+from edgesynth_agent.limits import JobLimits, default_memory_mib
 from edgesynth_agent.request import JobRequest
 from edgesynth_agent.store import ModelStore
+from edgesynth_agent.traces import TraceFolder
 
-__all__ = ["Job", "JobRunner"]
+__all__ = ["JobRunner"]
 
-_KEPT_JOBS = 32
 _STOP_LIMIT_S = 10.0
+_LOOK_S = 1.0  # how often to look whether somebody who waits for events is still there
+_RETRY_S = 1.0
+_CPU_MARGIN_S = 60
+_TRACE_MIB = 512
+_MOST_EVENTS = 10000
 
 _log = logging.getLogger("edgesynth_agent")
 
+StartWorker = Callable[[Dict[str, Any], JobLimits], WorkerProcess]
 
-class Job:
-    """One measurement that was asked for. `status`: queued, running, then done, failed or cancelled for good."""
 
-    def __init__(self, request: JobRequest) -> None:
+class _Ending(NamedTuple):
+    """How a job ended; `reason` is None for one that is done."""
+
+    status: str
+    reason: Optional[str] = None
+    result: Optional[Dict[str, Any]] = None
+    error: Optional[Dict[str, str]] = None
+
+
+class _Running:
+    """The one job that is under way. What is asked of it from outside is under the runner's lock."""
+
+    def __init__(self, request: JobRequest, lease: Lease) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.request = request
-        self.status = "queued"
+        self.lease = lease
         self.stage = "queued"
-        self.progress = 0.0
-        self.result: Optional[Dict[str, Any]] = None
-        self.error: Optional[Dict[str, str]] = None
-        self.cancelled = False
+        self.cancelled: Optional[_Ending] = None
         self.timed_out = False
         self.worker: Optional[WorkerProcess] = None
         self.ended = threading.Event()
 
-    def document(self) -> Dict[str, Any]:
-        """The job as the API shows it."""
-        return {
-            "id": self.id,
-            "status": self.status,
-            "stage": self.stage,
-            "progress": self.progress,
-            "request": self.request.document(),
-            "result": self.result,
-            "error": self.error,
-        }
-
 
 class JobRunner:
-    """Runs one job at a time, since two would disturb each other's figures; remembers the last few.
+    """Runs one job at a time, since two would disturb each other's figures. Safe for several threads.
 
-    Safe for several threads. `memory_mib` bounds the address space of a worker; None leaves it open.
+    What `jobs` holds is the truth: a job has ended when that is recorded, and not before. `memory_mib` bounds a
+    process of a job; None means three quarters of the machine. The runner cancels a job when its lease ends.
     """
 
     def __init__(
         self,
         store: ModelStore,
         device: Device,
+        jobs: JobStore,
+        traces: TraceFolder,
+        leases: Leases,
         memory_mib: Optional[int] = None,
-        start_worker: Callable[[Dict[str, Any]], WorkerProcess] = WorkerProcess,
+        start_worker: StartWorker = WorkerProcess,
     ) -> None:
         self._store = store
         self._device = device
-        self._memory_mib = memory_mib
+        self._jobs = jobs
+        self._traces = traces
+        self._leases = leases
+        self._memory_mib = default_memory_mib() if memory_mib is None else memory_mib
         self._start_worker = start_worker
         self._lock = threading.Lock()
-        self._jobs: "collections.OrderedDict[str, Job]" = collections.OrderedDict()
-        self._running: Optional[Job] = None
+        self._changed = threading.Condition()
+        self._happened = 0
+        self._running: Optional[_Running] = None
+        self._stopping = threading.Event()
+        leases.on_end = self._lease_ended
 
     @property
-    def busy(self) -> bool:
-        return self._running is not None
+    def running(self) -> Optional[str]:
+        """The id of the job that runs."""
+        running = self._running
+        return None if running is None else running.id
 
-    def submit(self, request: JobRequest) -> Dict[str, Any]:
-        """Start a job; its document. Raises BusyError, NotFoundError (no such model), RefusedError (other target)."""
+    def submit(self, request: JobRequest, lease_id: Optional[str], key: Optional[str] = None) -> Dict[str, Any]:
+        """Start a job; its document. With the `key` of an earlier job, that job, whatever became of it.
+
+        Raises LeaseError, BusyError (a job runs), NotFoundError (no such model), RefusedError (other target, or the
+        key is of another request), StorageError.
+        """
+        with self._lock:
+            earlier = None if key is None else self._jobs.with_key(key)
+            if earlier is not None:
+                if earlier["request"] != request.document():
+                    raise RefusedError("it is that of another request", "header Idempotency-Key", "give a new one")
+                return earlier
+            lease = self._leases.require(lease_id)
+            ending = self._running if self._is_ending(lease) else None
+        if ending is not None:
+            ending.ended.wait(_STOP_LIMIT_S)
         if not self._device.is_target(request.target):
             raise RefusedError(
                 "this device is no '{}'".format(request.target), "field 'target'", "ask GET /v1/device for its targets"
             )
-        model = self._store.path(request.model)
         with self._lock:
+            lease = self._leases.require(lease_id)
             if self._running is not None:
                 raise BusyError(
                     "job {} runs".format(self._running.id), "this device", "wait for it, or cancel it by DELETE"
                 )
-            job = self._running = Job(request)
-            self._jobs[job.id] = job
-            if len(self._jobs) > _KEPT_JOBS:
-                self._jobs.popitem(last=False)
-            threading.Thread(target=self._run, args=(job, model), daemon=True).start()
-            return job.document()
-
-    def document(self, job_id: str) -> Dict[str, Any]:
-        """Raises NotFoundError."""
-        with self._lock:
-            return self._find(job_id).document()
+            if self._stopping.is_set():
+                raise BusyError("the agent is stopping", "this device", "ask again once it is back")
+            self._store.pin(request.model)
+            job = _Running(request, lease)
+            try:
+                self._jobs.add(job.id, key, lease.holder, request.document())
+            except BaseException:
+                self._store.unpin(request.model)
+                raise
+            self._running = job
+            threading.Thread(target=self._run, args=(job,), daemon=True).start()
+            return self._jobs.document(job.id)
 
     def cancel(self, job_id: str) -> Dict[str, Any]:
         """End a job and wait until its worker is gone; a job that has ended stays as it is. Raises NotFoundError."""
-        with self._lock:
-            job = self._find(job_id)
-            if job is self._running:
-                job.cancelled = True
-                if job.worker is not None:
-                    job.worker.kill()
-        job.ended.wait(_STOP_LIMIT_S)
-        return self.document(job_id)
+        self._jobs.document(job_id)
+        self._end_running(job_id, "request", "it was cancelled on request")
+        return self._jobs.document(job_id)
 
     def stop(self) -> None:
-        """Cancel what runs. For the end of the agent."""
+        """Cancel what runs, and take no more. For the end of the agent."""
+        self._stopping.set()
         running = self._running
         if running is not None:
-            self.cancel(running.id)
+            self._end_running(running.id, "agent_stopped", "the agent was stopped")
 
-    def _find(self, job_id: str) -> Job:
-        if job_id not in self._jobs:
-            raise NotFoundError("there is none", "job " + job_id, "POST a job to /v1/jobs; old ones are forgotten")
-        return self._jobs[job_id]
+    def events(self, job_id: str, after: int, anybody_there: Callable[[], bool]) -> Iterator[Dict[str, Any]]:
+        """What happened to a job since event `after`, and what happens, until it has ended. Raises NotFoundError.
 
-    def _run(self, job: Job, model: str) -> None:
+        Ends early when `anybody_there()` says no; it is asked now and then.
+        """
+        while True:
+            seen = self._happened
+            events = self._jobs.events(job_id, after)
+            for event in events:
+                yield event
+                after = event["sequence"]
+            if events and events[-1]["status"] in TERMINAL:
+                return
+            if not events and self._jobs.document(job_id)["status"] in TERMINAL:
+                return
+            with self._changed:
+                if self._happened == seen:
+                    self._changed.wait(_LOOK_S)
+            if not anybody_there():
+                return
+
+    def _is_ending(self, lease: Lease) -> bool:
+        """Whether what runs is of a lease that has ended, or is recorded as ended already: soon there is room."""
+        job = self._running
+        return job is not None and (job.lease.id != lease.id or self._jobs.document(job.id)["status"] in TERMINAL)
+
+    def _lease_ended(self, lease: Lease, how: str) -> None:
+        with self._lock:
+            running = self._running
+        if running is not None and running.lease.id == lease.id:
+            self._end_running(running.id, "lease_ended", "the lease of {} {}".format(lease.holder, how))
+
+    def _end_running(self, job_id: str, reason: str, what: str) -> None:
+        with self._lock:
+            job = self._running
+            if job is None or job.id != job_id:
+                return
+            if job.cancelled is None:
+                error = {"what": what, "where": "job " + job.id, "next": "submit it again"}
+                job.cancelled = _Ending("cancelled", reason, None, error)
+            if job.worker is not None:
+                job.worker.kill()
+        job.ended.wait(_STOP_LIMIT_S)
+
+    def _run(self, job: _Running) -> None:
         try:
-            self._carry_out(job, model)
+            ending = self._carry_out(job)
         except AgentError as error:
-            job.error = error.document()
+            ending = _Ending("failed", "error", None, error.document())
         except Exception as error:
             _log.exception("job %s", job.id)
-            job.error = internal_error(error, "job " + job.id).document()
+            ending = _Ending("failed", "error", None, internal_error(error, "job " + job.id).document())
         with self._lock:
-            if job.cancelled:
-                job.status, job.result, job.error = "cancelled", None, None
-            else:
-                job.status = "failed" if job.error else "done"
-            job.stage, job.progress, job.worker = job.status, 1.0, None
+            job.worker = None
+            ending = job.cancelled or ending
+        self._record(job, ending)
+        self._store.unpin(job.request.model)
+        with self._lock:
             self._running = None
         job.ended.set()
-        _log.info("job %s: %s%s", job.id, job.status, " ({what})".format(**job.error) if job.error else "")
+        self._notify()
+        _log.info("job %s: %s%s", job.id, ending.status, " ({what})".format(**ending.error) if ending.error else "")
 
-    def _carry_out(self, job: Job, model: str) -> None:
+    def _record(self, job: _Running, ending: _Ending) -> None:
+        """Write down how a job ended. While the disk does not take it, the job has not ended."""
+        while True:
+            try:
+                trace_bytes = None
+                if ending.status == "done":
+                    trace_bytes = self._traces.bytes_of(job.id)
+                else:
+                    self._traces.remove(job.id)
+                self._jobs.end(job.id, ending.status, ending.reason, ending.result, ending.error, trace_bytes)
+                self._tidy()
+                return
+            except ValueError:
+                _log.exception("job %s", job.id)
+                return
+            except (OSError, StorageError) as error:
+                _log.error("job %s cannot be recorded: %s", job.id, error)
+                if self._stopping.wait(_RETRY_S):
+                    return  # the next agent finds it interrupted
+
+    def _tidy(self) -> None:
+        """Forget what is old. A failure is for the next time."""
+        try:
+            for job_id in self._jobs.forget_old():
+                self._traces.remove(job_id)
+            self._traces.trim(self._jobs.drop_trace)
+        except (OSError, StorageError) as error:
+            _log.warning("old jobs and traces are still there: %s", error)
+
+    def _carry_out(self, job: _Running) -> _Ending:
         order = {
             "do": "measure",
-            "model": model,
+            "model": self._store.path(job.request.model),
             "request": job.request.document(),
             "device": self._device.facts(),
-            "memory_mib": self._memory_mib,
+            "trace": self._traces.path(job.id),
         }
+        limits = JobLimits(self._memory_mib, int(job.request.limit_s * self._device.cpus) + _CPU_MARGIN_S, _TRACE_MIB)
         with self._lock:
-            if job.cancelled:
-                return
-            worker = job.worker = self._start_worker(order)
-            job.status = "running"
+            if job.cancelled is not None:
+                return job.cancelled
+            worker = job.worker = self._start_worker(order, limits)
+        self._progress(job, "starting", 0.0)
         timer = threading.Timer(job.request.limit_s, self._time_out, args=(job, worker))
         timer.daemon = True
         timer.start()
-        for event in worker.events():
-            with self._lock:
-                job.stage = event.get("stage", job.stage)
-                job.progress = event.get("progress", job.progress)
-                job.result = event.get("result", job.result)
-                job.error = event.get("error", job.error)
-        ending = worker.finish()
+        said = self._listen(job, worker)
+        how = worker.finish()
         timer.cancel()
-        if job.result is None and job.error is None and not job.cancelled:
-            raise self._death(job, worker, ending)
+        if said.get("result") is not None:
+            return _Ending("done", None, said["result"])
+        if said.get("error") is not None:
+            return _Ending("failed", "error", None, said["error"])
+        return self._death(job, worker, how)
 
-    def _time_out(self, job: Job, worker: WorkerProcess) -> None:
+    def _listen(self, job: _Running, worker: WorkerProcess) -> Dict[str, Any]:
+        """The last word of a worker: its result, or its error."""
+        last: Dict[str, Any] = {}
+        for index, event in enumerate(worker.events()):
+            if event.get("result") is not None or event.get("error") is not None:
+                last = event
+            elif index < _MOST_EVENTS:
+                self._progress(job, str(event.get("stage", job.stage)), float(event.get("progress", 0.0)))
+        return last
+
+    def _progress(self, job: _Running, stage: str, share: float) -> None:
+        job.stage = stage
+        try:
+            self._jobs.progress(job.id, stage, share)
+        except StorageError as error:  # what counts is how it ends
+            _log.warning("progress of job %s: %s", job.id, error)
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._happened += 1
+            self._changed.notify_all()
+
+    def _time_out(self, job: _Running, worker: WorkerProcess) -> None:
         job.timed_out = True
         worker.kill()
 
-    def _death(self, job: Job, worker: WorkerProcess, ending: Optional[str]) -> WorkerError:
+    def _death(self, job: _Running, worker: WorkerProcess, how: Optional[str]) -> _Ending:
         if job.timed_out:
             what = "it was not done within {:g} s".format(job.request.limit_s)
-            return WorkerError(what, "the worker, " + job.stage, "give a greater limit_s or fewer windows")
+            error = WorkerError(what, "the worker, " + job.stage, "give a greater limit_s or fewer windows")
+            return _Ending("failed", "time_limit", None, error.document())
         _log.error("job %s: the last words of its worker:\n%s", job.id, worker.last_words())
-        next_step = "try again; if it happens again, the runtime cannot run this model: see the agent's log"
-        if self._memory_mib is not None:
-            next_step = "it may use {} MiB: try a smaller model, or a greater limit".format(self._memory_mib)
-        return WorkerError("it " + (ending or "ended without a result"), "the worker, " + job.stage, next_step)
+        next_step = "it may use {} MiB: try a smaller model, or see the agent's log".format(self._memory_mib)
+        error = WorkerError("it " + (how or "ended without a result"), "the worker, " + job.stage, next_step)
+        return _Ending("failed", "died", None, error.document())

@@ -1,12 +1,6 @@
 """The agent's API on a Unix socket. It listens on nothing else; who may open the socket may use the device.
 
-GET    /v1/health            is it alive, is a job running
-GET    /v1/device            what device this is
-GET    /v1/models/SHA256     does it have that model (404 if not)
-PUT    /v1/models/SHA256     store the ONNX in the body under its digest
-POST   /v1/jobs              measure a stored model (`request.JobRequest`); 409 while a job runs
-GET    /v1/jobs/ID           status, progress, and in the end result or error
-DELETE /v1/jobs/ID           cancel
+`schemas/openapi.json` describes it; `GET /v1/openapi.json` answers with that.
 """
 
 import errno
@@ -16,65 +10,25 @@ import socket
 import socketserver
 import stat
 import threading
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
-from edgesynth_agent import __version__
-from edgesynth_agent.device import Device
+from edgesynth_agent.api import ApiHandler, Parts
 from edgesynth_agent.errors import AgentError, BusyError, RequestError
-from edgesynth_agent.jobs import JobRunner
-from edgesynth_agent.jsonhttp import JsonHandler, Route
-from edgesynth_agent.request import parse_job_request
-from edgesynth_agent.store import ModelStore
 
 __all__ = ["AgentServer"]
 
-_MAX_CONNECTIONS = 16
+_MAX_CONNECTIONS = 32
 _MAX_PATH_BYTES = 107  # sun_path of Linux, less the closing NUL
 
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_MANY_BODY = (
+    b'{"error": {"what": "there are too many connections", "where": "the agent", "next": "close some, or wait"}}\n'
+)
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_TOO_MANY_BODY), _TOO_MANY_BODY)
+)
 
 _log = logging.getLogger("edgesynth_agent")
-
-Answer = Tuple[int, Dict[str, Any]]
-
-
-class _Handler(JsonHandler):
-    server_version = "edgesynth-agent/" + __version__
-    sys_version = ""
-    routes = [
-        Route("GET", "/v1/health", "health"),
-        Route("GET", "/v1/device", "device"),
-        Route("GET", "/v1/models/([0-9a-f]{64})", "has_model"),
-        Route("HEAD", "/v1/models/([0-9a-f]{64})", "has_model"),
-        Route("PUT", "/v1/models/([0-9a-f]{64})", "put_model"),
-        Route("POST", "/v1/jobs", "submit"),
-        Route("GET", "/v1/jobs/([0-9a-f]+)", "job"),
-        Route("DELETE", "/v1/jobs/([0-9a-f]+)", "cancel"),
-    ]
-    server: "AgentServer"
-
-    def health(self) -> Answer:
-        return 200, {"status": "ok", "version": __version__, "busy": self.server.jobs.busy}
-
-    def device(self) -> Answer:
-        return 200, self.server.device.facts()
-
-    def has_model(self, digest: str) -> Answer:
-        return 200, {"model": digest, "bytes": os.path.getsize(self.server.store.path(digest))}
-
-    def put_model(self, digest: str) -> Answer:
-        length = self.body.left
-        self.server.store.put(digest, self.body, length)
-        return 201, {"model": digest, "bytes": length}
-
-    def submit(self) -> Answer:
-        return 201, self.server.jobs.submit(parse_job_request(self.read_json()))
-
-    def job(self, job_id: str) -> Answer:
-        return 200, self.server.jobs.document(job_id)
-
-    def cancel(self, job_id: str) -> Answer:
-        return 200, self.server.jobs.cancel(job_id)
 
 
 class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -84,20 +38,19 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """
 
     daemon_threads = True
-    request_queue_size = 32
+    request_queue_size = 128
 
-    def __init__(self, socket_path: str, store: ModelStore, device: Device, jobs: JobRunner) -> None:
-        self.store = store
-        self.device = device
-        self.jobs = jobs
+    def __init__(self, socket_path: str, parts: Parts) -> None:
+        self.parts = parts
+        self._open = 0
         self._path = os.path.abspath(socket_path)
         self._inode: Optional[int] = None
-        self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._counting = threading.Lock()
         _make_way(self._path)
         # Only the owner may connect; set before there is a socket, so that there is no moment at which others may.
         umask = os.umask(0o177)
         try:
-            super().__init__(self._path, _Handler)
+            super().__init__(self._path, ApiHandler)
         except OSError as error:
             raise _unusable(self._path, error.strerror or str(error)) from error
         finally:
@@ -107,7 +60,7 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def stop(self) -> None:
         """End the running job, stop answering, remove the socket."""
         self.shutdown()
-        self.jobs.stop()
+        self.parts.stop()
         self.server_close()
         try:
             if os.stat(self._path).st_ino == self._inode:  # not that of an agent that took over
@@ -115,10 +68,21 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         except FileNotFoundError:
             pass
 
+    def connections(self) -> int:
+        """How many there are now."""
+        return self._open
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._connections.acquire(blocking=False):
+        with self._counting:
+            full = self._open >= _MAX_CONNECTIONS
+            self._open += not full
+        if full:
             _log.warning("more than %d connections at once", _MAX_CONNECTIONS)
-            request.sendall(_TOO_MANY)  # fits into the buffer of a fresh socket, so it does not block
+            request.setblocking(False)
+            try:
+                request.send(_TOO_MANY)  # fits into the buffer of a fresh socket
+            except OSError:
+                pass
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -127,7 +91,8 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._connections.release()
+            with self._counting:
+                self._open -= 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke outside of a request. The base class prints a traceback."""

@@ -3,7 +3,7 @@
 import math
 from typing import Optional, Sequence, Tuple
 
-__all__ = ["mean", "quantile", "t_interval95"]
+__all__ = ["mean", "median", "quantile", "t_interval95"]
 
 # Two-sided 95 % quantiles of Student's t, i.e. t(0.975, degrees of freedom): NIST/SEMATECH e-Handbook of Statistical
 # Methods, table 1.3.6.7.2. Between rows the smaller row holds, which makes the interval a little wider, never narrower.
@@ -18,6 +18,11 @@ _T_ROWS = (
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean. Raises ZeroDivisionError for no values."""
     return math.fsum(values) / len(values)
+
+
+def median(values: Sequence[float]) -> float:
+    """The value in the middle, or the mean of the two. Raises IndexError for no values."""
+    return quantile(sorted(values), 0.5)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

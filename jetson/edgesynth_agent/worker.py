@@ -1,26 +1,32 @@
 """`edgesynth-agent worker`: one order, carried out in a process that may crash without harm to the agent.
 
 The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "measure", "model": path,
-"request": {…}, "device": {…}, "memory_mib": number or null}. The worker ends as soon as stdin does. Its stdout
+"request": {…}, "device": {…}, "trace": path}, and perhaps "reference" (path: outputs to compare with), "calibration"
+(path: scales for int8) and "plans" (folder for engines that were built; by default beside the model); either has
+"parent", the process that gave it, and "limits" (`limits.JobLimits`). The worker ends as soon as stdin does. Its stdout
 carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
 {"error": {what, where, next}}.
 """
 
 import json
 import os
-import resource
 import sys
 import threading
 import traceback
 from typing import Any, BinaryIO, Callable, Dict, Optional
 
+from edgesynth_agent.choose import EngineWanted, open_engine
 from edgesynth_agent.clock import MonotonicClock
-from edgesynth_agent.document import measurement_document
-from edgesynth_agent.engines import OnnxRuntimeEngine
+from edgesynth_agent.conditions import SysfsConditions
+from edgesynth_agent.document import EngineFacts
+from edgesynth_agent.engines import Engine
+from edgesynth_agent.engines.reference import compare, read_reference, require
 from edgesynth_agent.errors import AgentError, EngineError, internal_error
+from edgesynth_agent.limits import JobLimits, apply_limits
 from edgesynth_agent.measure import measure
 from edgesynth_agent.power import find_power_source
-from edgesynth_agent.request import parse_job_request
+from edgesynth_agent.request import JobRequest, parse_job_request
+from edgesynth_agent.run_trace import RunTrace, write_run_trace
 
 __all__ = ["run_worker"]
 
@@ -35,6 +41,7 @@ def run_worker() -> int:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     order = json.loads(_first_line(0))
+    apply_limits(JobLimits(**order["limits"]), order["parent"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         result = _carry_out(order, lambda event: _emit(events, event))
@@ -55,22 +62,51 @@ def run_worker() -> int:
 def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
     if order["do"] == "runtimes":
         return {name: _runtime(name) for name in order["names"]}
-    if order["memory_mib"] is not None:
-        limit = order["memory_mib"] * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    request = parse_job_request(order["request"])
+    return _measure(order, parse_job_request(order["request"]), emit)
+
+
+def _measure(order: Dict[str, Any], request: JobRequest, emit: Emit) -> Dict[str, Any]:
     emit({"stage": "loading", "progress": 0.0})
-    engine = OnnxRuntimeEngine(order["model"])
+    wanted = EngineWanted(
+        model=order["model"],
+        batch=request.batch,
+        backend=request.engine,
+        precision=request.precision,
+        calibration_cache=order.get("calibration"),
+        plans=order.get("plans"),
+    )
+    engine, warnings = open_engine(wanted)
     engine.prepare(request.batch, _SEED)
+    reference = _compared(order, request, engine, emit)
     clock = MonotonicClock()
     power = find_power_source(clock)
     power.prepare()
+    conditions = SysfsConditions(clock, engine.processor)
     run = measure(
-        engine, clock, power, request.schedule, lambda stage, share: emit({"stage": stage, "progress": share})
+        engine,
+        clock,
+        power,
+        request.schedule,
+        lambda stage, share: emit({"stage": stage, "progress": share}),
+        conditions,
     )
+    facts = EngineFacts.of(engine)
     engine.close()
+    run = run._replace(warnings=warnings + run.warnings)
     device = dict(order["device"], power=power.facts())
-    return measurement_document(request.target, device, engine, request.batch, _SEED, request.schedule, run)
+    trace = RunTrace(request.target, device, facts, request.batch, _SEED, request.schedule, run, reference)
+    write_run_trace(order["trace"], trace)
+    return trace.document()
+
+
+def _compared(order: Dict[str, Any], request: JobRequest, engine: Engine, emit: Emit) -> Optional[Dict[str, Any]]:
+    """What comes of the comparison with the reference, None without one. Raises EngineError when it fails."""
+    if order.get("reference") is None:
+        return None
+    emit({"stage": "comparing outputs", "progress": 0.0})
+    comparison = compare(engine, read_reference(order["reference"], request.model), request.batch)
+    require(comparison, "model " + request.model)
+    return comparison
 
 
 def _runtime(name: str) -> Dict[str, Optional[str]]:

@@ -5,9 +5,11 @@ import math
 import threading
 from abc import ABC, abstractmethod
 
+import numpy as np
 import pytest
 from edgesynth_agent.clock import Clock
 from edgesynth_agent.engines import Engine
+from edgesynth_agent.engines.buffers import Buffers
 from edgesynth_agent.errors import EngineError
 from edgesynth_agent.power import PowerSource
 
@@ -24,12 +26,17 @@ class ClockContract(ABC):
 
 
 class EngineContract(ABC):
-    """`make` gives an engine whose network takes batch 2 and does not take `bad_batch`."""
+    """`make` gives an engine whose network takes batch 2 and does not take `bad_batch`; its input is "x", each image
+    of `image` shape, and `expected(x)` what it answers by name."""
 
     bad_batch: int
+    image: tuple[int, ...]
 
     @abstractmethod
     def make(self) -> Engine: ...
+
+    @abstractmethod
+    def expected(self, x): ...
 
     @pytest.fixture
     def engine(self):
@@ -41,7 +48,8 @@ class EngineContract(ABC):
         assert engine.backend
         assert engine.version
         assert engine.precision in ("fp32", "fp16", "int8")
-        assert isinstance(engine.flags, dict)
+        assert engine.processor in ("cpu", "gpu")
+        assert json.loads(json.dumps(engine.flags, allow_nan=False)) == engine.flags
 
     def test_runs_again_and_again(self, engine):
         engine.prepare(batch=2, seed=0)
@@ -64,6 +72,73 @@ class EngineContract(ABC):
 
     def test_may_be_closed_twice(self, engine):
         engine.close()
+
+    def test_answers_what_the_network_computes(self, engine):
+        engine.prepare(batch=2, seed=0)
+        for seed in (1, 2):
+            x = np.random.default_rng(seed).standard_normal((2, *self.image)).astype(np.float32)
+            found, expected = engine.outputs({"x": x}), self.expected(x)
+            assert sorted(found) == sorted(expected)
+            for name, values in found.items():
+                np.testing.assert_allclose(values, expected[name], rtol=2e-3, atol=2e-3)
+            engine.run()
+
+    @pytest.mark.parametrize("wrong", ["name", "missing", "more", "shape", "batch"])
+    def test_refuses_inputs_that_are_not_those_of_the_network(self, engine, wrong):
+        engine.prepare(batch=2, seed=0)
+        x = np.zeros((2, *self.image), np.float32)
+        inputs = {
+            "name": {"z": x},
+            "missing": {},
+            "more": {"x": x, "z": x},
+            "shape": {"x": x[..., :-1]},
+            "batch": {"x": x[:1]},
+        }
+        with pytest.raises(EngineError):
+            engine.outputs(inputs[wrong])
+
+    def test_answering_unprepared_is_an_engine_error(self, engine):
+        with pytest.raises(EngineError, match="prepare"):
+            engine.outputs({"x": np.zeros((2, *self.image), np.float32)})
+
+
+class BuffersContract(ABC):
+    """`make` gives buffers of a device that works."""
+
+    @abstractmethod
+    def make(self) -> Buffers: ...
+
+    @pytest.fixture
+    def buffers(self):
+        buffers = self.make()
+        yield buffers
+        buffers.close()
+
+    def test_keep_what_is_written(self, buffers):
+        arrays = [np.arange(5, dtype=np.float32), np.arange(7, dtype=np.float16), np.zeros(0, np.float32)]
+        addresses = [buffers.allocate(values.nbytes) for values in arrays]
+        assert len(set(addresses)) == len(arrays)
+        assert all(type(address) is int and address for address in addresses)
+        for address, values in zip(addresses, arrays, strict=True):
+            buffers.write(address, values)
+        for address, values in zip(addresses, arrays, strict=True):
+            found = np.full_like(values, 99)
+            buffers.read(address, found)
+            np.testing.assert_array_equal(found, values)
+
+    def test_have_a_stream_that_is_not_the_default_one(self, buffers):
+        assert type(buffers.stream) is int
+        assert buffers.stream
+        buffers.synchronize()
+
+    def test_can_be_used_again_when_all_was_freed(self, buffers):
+        buffers.allocate(10)
+        buffers.free()
+        buffers.write(buffers.allocate(4), np.ones(1, np.float32))
+
+    def test_may_be_closed_twice(self, buffers):
+        buffers.allocate(10)
+        buffers.close()
 
 
 class PowerSourceContract(ABC):

@@ -15,6 +15,11 @@ from pathlib import Path
 
 from edgesynth_agent.onnx_file import read_nodes
 
+try:
+    from tests.agent.fake_tensorrt_runtime import add_runtime
+except ImportError:  # in a process that has this folder on its import path
+    from fake_tensorrt_runtime import add_runtime
+
 __all__ = ["DEVICE", "RELEASES", "install", "make", "timing_cache"]
 
 V8, V10, V11 = ("8.2", "8.4", "8.5", "8.6"), ("10.3", "10.16"), ("11",)
@@ -43,10 +48,20 @@ def install(folder, release, name="tensorrt", **behaviour):
 
 
 def make(
-    release, refuses=(), words=None, gpu=True, fast=("fp16", "int8"), shape=(1, 3, 8, 8), dies_of=None, takes_s=0.0
+    release,
+    refuses=(),
+    words=None,
+    gpu=True,
+    fast=("fp16", "int8"),
+    shape=(1, 3, 8, 8),
+    dies_of=None,
+    takes_s=0.0,
+    dtypes=("FLOAT", "FLOAT"),
+    run_words=None,
 ):
     """The module. Its parser refuses the operators in `refuses`. With `words` its builder says them and builds nothing,
-    with `dies_of` it dies of that signal, and it takes `takes_s` seconds. Without `gpu` there is no builder."""
+    with `dies_of` it dies of that signal, and it takes `takes_s` seconds. Without `gpu` there is no builder. Inputs
+    and outputs are of `dtypes`; with `run_words` its context says them and runs nothing."""
     old, newest = release in V8, release in V11
     trt = types.ModuleType("tensorrt")
     trt.__version__ = release + ".1"
@@ -72,13 +87,13 @@ def make(
 
     class IBuilderConfig:
         __slots__ = (
-            *("told", "logger", "timing"),
+            *("told", "logger", "timing", "profiles"),
             *(["max_workspace_size"] if old else []),
             *(["int8_calibrator"] if not newest else []),
         )
 
         def __init__(self, logger):
-            self.told, self.logger, self.timing = {"TF32": True}, logger, None
+            self.told, self.logger, self.timing, self.profiles = {"TF32": True}, logger, None, []
             if old:
                 self.max_workspace_size = 0
             if not newest:
@@ -89,6 +104,10 @@ def make(
 
         def get_flag(self, flag):
             return self.told.get(trt.BuilderFlag(flag).name, False)
+
+        def add_optimization_profile(self, profile):
+            self.profiles.append(profile)
+            return len(self.profiles) - 1
 
         def create_timing_cache(self, data):
             if data and not old and not data.startswith(timing_cache(release)):
@@ -113,11 +132,20 @@ def make(
         IBuilderConfig.set_memory_pool_limit = set_memory_pool_limit
         trt.MemoryPoolType = IntEnum("MemoryPoolType", "WORKSPACE DLA_MANAGED_SRAM", start=0)
 
+    class IOptimizationProfile:
+        __slots__ = ("shapes",)
+
+        def __init__(self):
+            self.shapes = {}
+
+        def set_shape(self, name, least, usual, most):
+            self.shapes[name] = [list(least), list(usual), list(most)]
+
     class Tensor:
         __slots__ = ("dtype", "name", "shape")
 
-        def __init__(self, name, size):
-            self.name, self.shape, self.dtype = name, size, trt.DataType.FLOAT
+        def __init__(self, name, size, dtype):
+            self.name, self.shape, self.dtype = name, size, trt.DataType[dtype]
 
     class INetworkDefinition:
         __slots__ = ("flags", "nodes", "parser")
@@ -130,10 +158,10 @@ def make(
         num_inputs = num_outputs = 1
 
         def get_input(self, index):
-            return Tensor(["x"][index], shape)
+            return Tensor(["x"][index], shape, dtypes[0])
 
         def get_output(self, index):
-            return Tensor(["y"][index], (1, 10))
+            return Tensor(["y"][index], (shape[0], 10), dtypes[1])
 
     class ParserError:
         __slots__ = ("index", "nodes", "text")
@@ -198,6 +226,9 @@ def make(
         def create_builder_config(self):
             return IBuilderConfig(self.logger)
 
+        def create_optimization_profile(self):
+            return IOptimizationProfile()
+
         def build_serialized_network(self, network, config):
             os.write(1, b"printed by TensorRT itself\n")
             time.sleep(takes_s)
@@ -213,7 +244,11 @@ def make(
             assert network.parser() is not None, "the parser is gone, and the network's weights with it"
             if words is not None:
                 raise ValueError(words)
-            told = dict(config.told, network=network.flags, plugins=trt.plugins)
+            told = dict(config.told, network=network.flags, plugins=trt.plugins, release=release)
+            told["profiles"] = [profile.shapes for profile in config.profiles]
+            told["io"] = [["x", True, list(shape), dtypes[0]], ["y", False, [shape[0], 10], dtypes[1]]]
+            if -1 in shape and not config.profiles:
+                raise ValueError("network has dynamic or shape inputs, but no optimization profile has been defined")
             if "STRONGLY_TYPED" in network.flags and ("FP16" in told or "INT8" in told):
                 raise ValueError("precision flags are not for a strongly typed network")
             if old:
@@ -249,8 +284,9 @@ def make(
     trt.BuilderFlag = IntEnum("BuilderFlag", FLAGS8 if old else FLAGS11 if newest else FLAGS10, start=0)
     network_flags = NETWORK8 if old else NETWORK11 if newest else NETWORK10
     trt.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", network_flags)
-    trt.DataType = IntEnum("DataType", "FLOAT HALF INT8 INT32 BOOL", start=0)
+    trt.DataType = IntEnum("DataType", "FLOAT HALF INT8 INT32 BOOL" + ("" if old else " UINT8 FP8 BF16 INT64"), start=0)
     trt.ErrorCode = IntEnum("ErrorCode", "SUCCESS INVALID_NODE UNSUPPORTED_NODE", start=0)
     for one in (Builder, IBuilderConfig, ILogger, INetworkDefinition, OnnxParser, init_libnvinfer_plugins):
         setattr(trt, one.__name__, one)
+    add_runtime(trt, release, by_name=release not in ("8.2", "8.4"), by_number=old, words=run_words)
     return trt

@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["RunningAgent", "children", "gone", "job_request", "until"]
+from tests.agent import api
+
+__all__ = ["RunningAgent", "children", "gone", "job_request", "rest_of", "status_of", "until"]
 
 _LIMIT_S = 20.0
 
@@ -45,6 +47,19 @@ def gone(pid):
         return True
 
 
+def status_of(answer):
+    """The status of the first answer; None when the connection was closed without one."""
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else None
+
+
+def rest_of(connection):
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := connection.recv(65536):
+            said += data
+    return said
+
+
 def job_request(model, window_s=0.02, limit_s=60, **changes):
     schedule = {"warmup_min_s": 0, "warmup_max_s": 0.05, "windows": 3, "window_s": window_s}
     return {"model": model, "target": "host", "batch": 1, "limit_s": limit_s, "schedule": schedule, **changes}
@@ -55,6 +70,7 @@ class RunningAgent:
 
     def __init__(self, folder, *options, command=(sys.executable, "-m", "edgesynth_agent")):
         self.socket_path = folder / "agent.sock"
+        self.lease = None
         self.process = subprocess.Popen(
             [*command, "serve", "--socket", self.socket_path, "--store", folder / "models", *options],
             stdin=subprocess.PIPE,
@@ -96,8 +112,8 @@ class RunningAgent:
                 reply += chunk
         return reply
 
-    def ask(self, method, path, body=None, headers=None):
-        """Status and document."""
+    def exchange(self, method, path, body=None, headers=None):
+        """Status, headers and the bytes of the body."""
         connection = http.client.HTTPConnection("localhost")
         connection.sock = self.connect()
         try:
@@ -105,9 +121,15 @@ class RunningAgent:
                 connection.request(method, path, body=body, headers=headers or {})
             with connection.getresponse() as response:
                 data = response.read()
-                return response.status, json.loads(data) if data else None
+                api.check(method, path, response.status, response.headers.get("Content-Type"), data)
+                return response.status, response.headers, data
         finally:
             connection.close()
+
+    def ask(self, method, path, body=None, headers=None):
+        """Status and document."""
+        status, _, data = self.exchange(method, path, body, headers)
+        return status, json.loads(data) if data else None
 
     def upload(self, path):
         data = path.read_bytes()
@@ -115,8 +137,18 @@ class RunningAgent:
         assert self.ask("PUT", f"/v1/models/{digest}", data)[0] == 201
         return digest
 
-    def submit(self, request):
-        status, job = self.ask("POST", "/v1/jobs", json.dumps(request))
+    def take_lease(self, ttl_s=600, holder="test@here"):
+        status, lease = self.ask("POST", "/v1/leases", json.dumps({"holder": holder, "ttl_s": ttl_s}))
+        assert status == 201, lease
+        self.lease = lease["id"]
+        return self.lease
+
+    def leased(self):
+        """The headers of a job; takes the lease for a long time, unless that was done."""
+        return {"Edgesynth-Lease": self.lease or self.take_lease()}
+
+    def submit(self, request, **headers):
+        status, job = self.ask("POST", "/v1/jobs", json.dumps(request), {**self.leased(), **headers})
         assert status == 201, job
         return job["id"]
 

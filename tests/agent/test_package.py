@@ -145,6 +145,30 @@ class TestPython36:
             assert agent.ask("POST", "/v1/jobs", "{}")[0] == 400
             assert agent.ask("DELETE", f"/v1/jobs/{job_id}")[1]["status"] == "cancelled"
 
+    def test_its_api_is_the_same(self, python36, tmp_path):
+        """Every answer is held against the OpenAPI file by `RunningAgent.exchange`."""
+        pyz = build(tmp_path / "agent.pyz")
+        with RunningAgent(tmp_path, command=(python36, pyz)) as agent:
+            for path in ("/v1/openapi.json", "/metrics", "/v1/lease", "/v1/jobs"):
+                assert agent.exchange("GET", path)[0] == 200
+            model = agent.upload(save_conv(tmp_path / "conv.onnx"))
+            assert agent.exchange("HEAD", f"/v1/models/{model}")[0] == 200
+            job_id = agent.ended(agent.submit(job_request(model)))["id"]
+            for what in ("events", "result", "trace"):
+                assert agent.exchange("GET", f"/v1/jobs/{job_id}/{what}")[0] == 200
+            assert agent.ask("POST", f"/v1/leases/{agent.lease}/heartbeat", "")[0] == 200
+            killed = agent.submit(job_request(model, window_s=10))
+            agent.measuring(killed)
+            agent.process.kill()
+            agent.process.wait()
+        with RunningAgent(tmp_path, command=(python36, pyz)) as agent:
+            assert agent.job(killed)["reason"] == "interrupted"
+            assert agent.job(job_id)["status"] == "done"
+            assert b'"error"' in agent.say(b"GET /v1/health HTTP/1.1\r\n" + b"a: b\r\n" * 20000)
+            agent.submit(job_request(model, window_s=10))
+            assert agent.ask("DELETE", f"/v1/leases/{agent.lease}")[0] == 200
+            assert agent.ask("GET", "/v1/jobs")[1]["jobs"][0]["reason"] == "lease_ended"
+
 
 if __name__ == "__main__":
     SCHEMA.write_text(schema_text())

@@ -49,12 +49,24 @@ def test_a_good_request_is_what_was_asked():
         ("schedule.window_s", -1),
         ("schedule.window_s", float("nan")),
         ("schedule.warmup_max_s", 0.1),
+        ("engine", "pytorch"),
+        ("engine", None),
+        ("engine", []),
+        ("precision", "int4"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(field, value):
     with pytest.raises(RequestError) as caught:
         parse_job_request(changed(field, value))
     assert field.rsplit(".", 1)[-1] in caught.value.where
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt", "tensorrt_rtx"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_engine_and_precision_may_be_asked_for(engine, precision):
+    asked = {**GOOD, "engine": engine, "precision": precision}
+    assert parse_job_request(asked).document() == asked
+    assert parse_job_request({**GOOD, "engine": engine}).precision is None
 
 
 @pytest.mark.parametrize("document", [None, [], "job", 1])

@@ -1,5 +1,6 @@
 """The agent's seams: every implementation, and every fake, keeps its contract. Power sources: test_power.py."""
 
+import numpy as np
 import onnx
 import pytest
 from edgesynth_agent.clock import FakeClock, MonotonicClock
@@ -30,13 +31,18 @@ class TestFakeClock(ClockContract):
 
 class TestFakeEngine(EngineContract):
     bad_batch = 17
+    image = (4,)
 
     def make(self):
         return FakeEngine(FakeClock(), [0.001])
 
+    def expected(self, x):
+        return {"y": 2 * x}
+
 
 class TestOnnxRuntimeEngine(EngineContract):
     bad_batch = 3
+    image = (3, 16, 16)
 
     @pytest.fixture(autouse=True)
     def model(self, tmp_path):
@@ -44,6 +50,11 @@ class TestOnnxRuntimeEngine(EngineContract):
 
     def make(self):
         return OnnxRuntimeEngine(str(self.path))
+
+    def expected(self, x):
+        weights = onnx.numpy_helper.to_array(onnx.load(self.path).graph.initializer[0])
+        patches = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), (3, 3), (2, 3))
+        return {"z": np.maximum(np.einsum("nchwij,ocij->nohw", patches, weights), 0)}
 
     def test_an_open_first_dimension_takes_any_batch(self, tmp_path):
         engine = OnnxRuntimeEngine(str(save_conv(tmp_path / "open.onnx")))

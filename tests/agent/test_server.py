@@ -37,7 +37,7 @@ class TestAnswers:
     def test_health(self, agent):
         assert agent.ask("GET", "/v1/health") == (
             200,
-            {"status": "ok", "version": edgesynth_agent.__version__, "busy": False},
+            {"status": "ok", "version": edgesynth_agent.__version__, "busy": False, "job": None},
         )
 
     def test_device_facts(self, agent):
@@ -145,26 +145,28 @@ class TestRefusals:
 
     def test_too_many_connections_are_turned_away(self, agent):
         with contextlib.ExitStack() as stack:
-            connections = [stack.enter_context(agent.connect()) for _ in range(20)]
+            connections = [stack.enter_context(agent.connect()) for _ in range(40)]
             assert connections[-1].recv(100).startswith(b"HTTP/1.1 503 ")
         until(lambda: b" 200 " in agent.say(b"GET /v1/health HTTP/1.1\r\n\r\n"))
 
     def test_unknown_model(self, agent):
-        self.refused(agent.ask("POST", "/v1/jobs", json.dumps(job_request("0" * 64))), 404)
+        self.refused(agent.ask("POST", "/v1/jobs", json.dumps(job_request("0" * 64)), agent.leased()), 404)
 
     def test_a_target_that_this_device_is_not(self, agent, model):
-        error = self.refused(agent.ask("POST", "/v1/jobs", json.dumps(job_request(model, target="tx2"))), 422)
+        error = self.refused(
+            agent.ask("POST", "/v1/jobs", json.dumps(job_request(model, target="tx2")), agent.leased()), 422
+        )
         assert "tx2" in error["what"]
 
     def test_unknown_job(self, agent):
-        self.refused(agent.ask("GET", "/v1/jobs/123abc"), 404)
-        self.refused(agent.ask("DELETE", "/v1/jobs/123abc"), 404)
+        self.refused(agent.ask("GET", "/v1/jobs/123abc123abc"), 404)
+        self.refused(agent.ask("DELETE", "/v1/jobs/123abc123abc"), 404)
 
 
 class TestJobsThatGoWrong:
     def test_one_job_at_a_time(self, agent, model):
         first = agent.submit(job_request(model, window_s=10))
-        status, document = agent.ask("POST", "/v1/jobs", json.dumps(job_request(model)))
+        status, document = agent.ask("POST", "/v1/jobs", json.dumps(job_request(model)), agent.leased())
         assert status == 409
         assert first in document["error"]["what"]
         assert agent.ask("DELETE", f"/v1/jobs/{first}")[1]["status"] == "cancelled"
@@ -174,7 +176,7 @@ class TestJobsThatGoWrong:
         job_id = agent.submit(job_request(model, window_s=10))
         pid = agent.measuring(job_id)
         status, job = agent.ask("DELETE", f"/v1/jobs/{job_id}")
-        assert (status, job["status"], job["result"], job["error"]) == (200, "cancelled", None, None)
+        assert (status, job["status"], job["result"], job["reason"]) == (200, "cancelled", None, "request")
         assert gone(pid)
         assert agent.ask("DELETE", f"/v1/jobs/{job_id}") == (200, job)
 

@@ -1,8 +1,10 @@
 """The client against an agent that answers badly, or not at all: always a DeviceError that says what to do."""
 
+import hashlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,9 +88,12 @@ def test_a_refused_upload_says_why(client: AgentClient, tmp_path: Path) -> None:
         client.upload(tmp_path / "text.onnx")
 
 
-def test_an_upload_that_is_refused_unread_says_why(client: AgentClient, tmp_path: Path) -> None:
+def test_an_upload_that_is_refused_unread_says_why(
+    client: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: hashlib.sha256(b"2 GiB take seconds"))
     with (tmp_path / "huge.onnx").open("wb") as file:
-        file.truncate(512 * 1024 * 1024 + 1)
+        file.truncate(2 * 1024**3 + 1)
     with pytest.raises(DeviceError, match="the most that is taken"):
         client.upload(tmp_path / "huge.onnx")
 
@@ -101,12 +106,44 @@ def test_a_folder_is_no_model(client: AgentClient, tmp_path: Path) -> None:
 def test_one_job_at_a_time_and_its_end(client: AgentClient, tmp_path: Path) -> None:
     model = client.upload(save_conv(tmp_path / "conv.onnx"))
     request = JobRequest(model=model, target="host", batch=1, limit_s=60, schedule=LONG)
-    job = client.submit(request)
-    assert job.request == request
-    with pytest.raises(DeviceError, match=f"job {job.id} runs"):
-        client.submit(request)
-    with pytest.raises(DeviceError, match=r"after 0\.05 s"):
-        client.wait(job.id, Deadline(0.05))
-    assert client.cancel(job.id).status == "cancelled"
-    with pytest.raises(DeviceError, match="cancelled"):
+    with client.lease("test") as lease:
+        job = client.submit(request, lease)
+        assert job.request == request
+        with pytest.raises(DeviceError, match=f"job {job.id} runs"):
+            client.submit(request, lease)
+        with pytest.raises(DeviceError, match=r"after 0\.05 s"):
+            client.wait(job.id, Deadline(0.05))
+        assert client.cancel(job.id).status == "cancelled"
+        with pytest.raises(DeviceError, match="cancelled"):
+            client.wait(job.id, Deadline(1))
+
+
+def test_a_lease_is_renewed_for_as_long_as_it_is_held(client: AgentClient) -> None:
+    with client.lease("first", ttl_s=1) as lease:
+        time.sleep(1.6)
+        lease.check()
+        with pytest.raises(DeviceError, match="first has the lease"):
+            client.lease("second")
+    with client.lease("second") as second:
+        client.release(second.id)  # as a device does that was restarted
+
+
+def test_a_lease_that_the_device_let_go_of_is_told(client: AgentClient) -> None:
+    with client.lease("first", ttl_s=1) as lease:
+        client.release(lease.id)
+        time.sleep(0.6)
+        with pytest.raises(DeviceError, match="has ended"):
+            lease.check()
+
+
+def test_the_end_of_a_lease_ends_its_job(client: AgentClient, tmp_path: Path) -> None:
+    model = client.upload(save_conv(tmp_path / "conv.onnx"))
+    request = JobRequest(model=model, target="host", batch=1, limit_s=60, schedule=LONG)
+    with client.lease("first") as lease:
+        job = client.submit(request, lease)
+    ended = client.job(job.id)
+    assert (ended.status, ended.reason) == ("cancelled", "lease_ended")
+    with pytest.raises(DeviceError, match="the lease of first was released"):
         client.wait(job.id, Deadline(1))
+    with pytest.raises(DeviceError, match="lease"):
+        client.submit(request, lease)

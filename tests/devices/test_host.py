@@ -22,7 +22,8 @@ from edgesynth.devices import HostAgent, JobRequest, Schedule
 with HostAgent() as client:
     schedule = Schedule(warmup_min_s=0, warmup_max_s=0, windows=5, window_s=60)
     model = client.upload(Path(sys.argv[1]))
-    job = client.submit(JobRequest(model=model, target="host", batch=1, limit_s=600, schedule=schedule))
+    lease = client.lease("test")
+    job = client.submit(JobRequest(model=model, target="host", batch=1, limit_s=600, schedule=schedule), lease)
     while client.job(job.id).stage != "measuring":
         time.sleep(0.02)
     print("measuring", flush=True)

@@ -22,6 +22,9 @@ class Engine(ABC):
     precision = ""
     """What the network computes in: "fp32", "fp16" or "int8"."""
 
+    processor = "cpu"
+    """What computes: "cpu" or "gpu". Of a "gpu", the clock must not fall while it is measured."""
+
     flags: Dict[str, Any] = {}
     """The settings that a figure depends on; JSON values."""
 
@@ -36,6 +39,14 @@ class Engine(ABC):
     @abstractmethod
     def run(self) -> None:
         """One inference of the whole batch; returns when the outputs are complete. Raises EngineError."""
+
+    @abstractmethod
+    def outputs(self, inputs: Dict[str, Any]) -> Dict[str, Any]:
+        """What the network answers to these inputs, one prepared batch of numpy arrays by name: arrays by name.
+
+        Values are converted to the types of the network's inputs. `run` reads its noise again afterwards. Raises
+        EngineError when names or shapes are not those of the prepared network.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Dict, List
 
 from edgesynth_agent.engines.base import Engine
+from edgesynth_agent.engines.inputs import Tensor, given, noise
 from edgesynth_agent.errors import EngineError
 from edgesynth_agent.onnx_file import read_summary
 
@@ -51,51 +52,26 @@ class OnnxRuntimeEngine(Engine):
         self._feed: Dict[str, Any] = {}
 
     def prepare(self, batch: int, seed: int) -> None:
-        import numpy
-
-        noise = numpy.random.RandomState(seed)
-        feed = {}
-        for node in self._session.get_inputs():
-            if node.type not in _DTYPES:
-                raise EngineError(
-                    "it is {}, and only floating-point inputs can be fed noise".format(node.type),
-                    "input '{}'".format(node.name),
-                    "give the network a floating-point input",
-                )
-            values = noise.standard_normal(_fixed_shape(node.name, node.shape, batch))
-            feed[node.name] = numpy.ascontiguousarray(values, dtype=_DTYPES[node.type])
-        self._feed = feed
+        nodes = self._session.get_inputs()
+        tensors = [Tensor(node.name, node.shape, _DTYPES.get(node.type, node.type)) for node in nodes]
+        self._feed = noise(tensors, batch, seed)
         self.run()
 
     def run(self) -> None:
-        try:
-            self._session.run(self._outputs, self._feed)
-        except Exception as error:
-            raise _engine_error("running the model", self.version, error) from error
+        self._answers(self._feed)
+
+    def outputs(self, inputs: Dict[str, Any]) -> Dict[str, Any]:
+        return dict(zip(self._outputs, self._answers(given(self._feed, inputs))))
 
     def close(self) -> None:
         self._session = None
         self._feed = {}
 
-
-def _fixed_shape(name: str, shape: List[Any], batch: int) -> List[int]:
-    """The shape to feed: an open first dimension becomes the batch. Raises EngineError for any other open one."""
-    where = "input '{}' of shape {}".format(name, shape)
-    if not shape:
-        raise EngineError("a scalar has no batch", where, "give the input a batch dimension")
-    if any(not isinstance(size, int) for size in shape[1:]):
-        raise EngineError(
-            "a dimension other than the first is open, so the size of the work is not defined",
-            where,
-            "export the network with fixed sizes",
-        )
-    if isinstance(shape[0], int) and shape[0] != batch:
-        raise EngineError(
-            "batch {} was asked for, and the network is fixed to {}".format(batch, shape[0]),
-            where,
-            "ask for batch {}, or export the network with an open first dimension".format(shape[0]),
-        )
-    return [batch] + shape[1:]
+    def _answers(self, feed: Dict[str, Any]) -> List[Any]:
+        try:
+            return self._session.run(self._outputs, feed)  # type: ignore[no-any-return]  # an untyped module
+        except Exception as error:
+            raise _engine_error("running the model", self.version, error) from error
 
 
 def _engine_error(doing: str, version: str, error: Exception) -> EngineError:

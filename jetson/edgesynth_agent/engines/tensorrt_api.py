@@ -18,8 +18,10 @@ __all__ = [
     "Log",
     "Nodes",
     "TimingCacheUse",
+    "add_batch_profile",
     "builds_ahead_of_time",
     "calibrate_from",
+    "dtype_name",
     "flags_that_are_set",
     "has_calibrator",
     "init_plugins",
@@ -227,6 +229,25 @@ def _finding(error: Any, nodes: Nodes) -> Finding:
     return {"node": name or None, "operator": operator or None, "reason": reason}
 
 
+def dtype_name(dtype: Any) -> str:
+    """A type of TensorRT as ONNX and numpy call it. trt.nptype needs names that newer numpys have no more."""
+    name = str(dtype.name)
+    return _DTYPES.get(name, name.lower())
+
+
+def add_batch_profile(builder: Any, network: Any, config: Any, batch: int) -> None:
+    """Inputs whose first dimension alone is open are for that batch and no other."""
+    profile, wanted = builder.create_optimization_profile(), False
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = tuple(int(size) for size in tensor.shape)
+        if shape and shape[0] < 0:
+            fixed, wanted = (batch,) + shape[1:], True
+            profile.set_shape(tensor.name, fixed, fixed, fixed)
+    if wanted:
+        config.add_optimization_profile(profile)
+
+
 def tensors(network: Any, which: str) -> List[Dict[str, Any]]:
     """Name, shape and dtype of the network's inputs or outputs (`which` is "input" or "output")."""
     count, get = getattr(network, "num_{}s".format(which)), getattr(network, "get_" + which)
@@ -235,7 +256,7 @@ def tensors(network: Any, which: str) -> List[Dict[str, Any]]:
         {
             "name": tensor.name,
             "shape": [int(size) for size in tensor.shape],
-            "dtype": _DTYPES.get(tensor.dtype.name, tensor.dtype.name.lower()),
+            "dtype": dtype_name(tensor.dtype),
         }
         for tensor in found
     ]

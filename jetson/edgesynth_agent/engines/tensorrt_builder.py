@@ -24,6 +24,8 @@ class Order(NamedTuple):
     compute_capabilities: Tuple[str, ...] = ()
     calibration_cache: Optional[bytes] = None
     timing_cache: Optional[bytes] = None
+    batch: Optional[int] = None
+    """What an open first dimension is built for; None refuses one."""
 
 
 class Plan(NamedTuple):
@@ -71,8 +73,11 @@ def build_plan(trt: Any, order: Order) -> Plan:
     # The network keeps pointing into the parser's memory, so the parser lives as long as this function.
     parser = trt.OnnxParser(network, logger)
     _parse(parser, log, order.onnx, nodes)
-    _check_shapes(api.tensors(network, "input"))
+    inputs = _fixed(api.tensors(network, "input"), order.batch)
+    _check_shapes(inputs)
     config = _configure(trt, builder, order)
+    if order.batch is not None:
+        api.add_batch_profile(builder, network, config, order.batch)
     timing = api.TimingCacheUse(False, False, None)
     if order.timing_cache is not None:
         timing = api.use_timing_cache(config, log, order.timing_cache)
@@ -86,8 +91,8 @@ def build_plan(trt: Any, order: Order) -> Plan:
         data=memoryview(built),
         strongly_typed=api.is_strongly_typed(trt),
         flags=api.flags_that_are_set(trt, config),
-        inputs=api.tensors(network, "input"),
-        outputs=api.tensors(network, "output"),
+        inputs=inputs,
+        outputs=_fixed(api.tensors(network, "output"), order.batch),
         build_s=build_s,
         timing_cache=bytes(memoryview(config.get_timing_cache().serialize())) if timing.kept else None,
         timing_cache_hit=timing.hit,
@@ -143,6 +148,15 @@ def _parse(parser: Any, log: api.Log, path: str, nodes: api.Nodes) -> None:
     raise UnsupportedError(
         "TensorRT's parser does not take it", path, "replace what it names, and export the network again", findings
     )
+
+
+def _fixed(tensors: List[Dict[str, Any]], batch: Optional[int]) -> List[Dict[str, Any]]:
+    """Those tensors, with `batch` for an open first dimension."""
+    if batch is not None:
+        for tensor in tensors:
+            if tensor["shape"] and tensor["shape"][0] < 0:
+                tensor["shape"][0] = batch
+    return tensors
 
 
 def _check_shapes(inputs: List[Dict[str, Any]]) -> None:

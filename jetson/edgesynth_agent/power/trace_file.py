@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Tuple
 from edgesynth_agent.errors import RefusedError, StorageError
 from edgesynth_agent.power.base import PowerSample, PowerTrace
 
-__all__ = ["SCHEMA", "read_trace", "write_trace"]
+__all__ = ["SCHEMA", "read_lines", "read_trace", "write_lines", "write_trace"]
 
 SCHEMA = "edgesynth.power-trace/1"
 
@@ -26,6 +26,18 @@ _HEADER = {"update_period_s", "averages", "invalid", "facts"}
 
 def write_trace(path: str, trace: PowerTrace, facts: Dict[str, Any]) -> None:
     """Write a trace, whole or not at all. Raises StorageError."""
+    partial = path + ".partial"
+    try:
+        # No name and no time in the file: the same trace gives the same bytes.
+        with open(partial, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+            write_lines(file, trace, facts)
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(str(error.strerror), path, "free some space, or write elsewhere") from error
+
+
+def write_lines(file: Any, trace: PowerTrace, facts: Dict[str, Any]) -> None:
+    """The lines of a trace, not compressed. Raises OSError."""
     header = {
         "schema": SCHEMA,
         "update_period_s": trace.update_period_s,
@@ -33,33 +45,39 @@ def write_trace(path: str, trace: PowerTrace, facts: Dict[str, Any]) -> None:
         "invalid": trace.invalid,
         "facts": facts,
     }
-    partial = path + ".partial"
-    try:
-        # No name and no time in the file: the same trace gives the same bytes.
-        with open(partial, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-            file.write(json.dumps(header, allow_nan=False, sort_keys=True).encode() + b"\n")
-            for sample in trace.samples:
-                file.write("[{!r},{!r}]\n".format(*sample).encode())
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(str(error.strerror), path, "free some space, or write elsewhere") from error
+    file.write(json.dumps(header, allow_nan=False, sort_keys=True).encode() + b"\n")
+    for sample in trace.samples:
+        file.write("[{!r},{!r}]\n".format(*sample).encode())
 
 
 def read_trace(path: str) -> Tuple[PowerTrace, Dict[str, Any]]:
     """The trace of a file and the facts that came with it. Raises RefusedError for anything that is no trace."""
-    samples: List[PowerSample] = []
     try:
         with gzip.open(path, "rb") as file:
-            header = _header(json.loads(file.readline(_LONGEST_LINE).decode()))
-            while True:
-                line = file.readline(_LONGEST_LINE)
-                if not line:
-                    break
-                samples.append(_sample(json.loads(line.decode()), samples))
+            return read_lines(file)
     except (EOFError, OSError, OverflowError, RecursionError, ValueError, zlib.error) as error:
-        what = "line {}: {}".format(len(samples) + 2, error) if samples else str(error)
-        raise RefusedError("it is no power trace: " + what, path, "give a file that the agent wrote") from error
-    return PowerTrace(samples, header["invalid"], header["update_period_s"], header["averages"]), header["facts"]
+        raise RefusedError(
+            "it is no power trace: {}".format(error), path, "give a file that the agent wrote"
+        ) from error
+
+
+def read_lines(file: Any) -> Tuple[PowerTrace, Dict[str, Any]]:
+    """The trace in the lines from here to the end of a binary file, and its facts.
+
+    Raises ValueError, or RecursionError for JSON that is nested too deep, and what the file raises.
+    """
+    header = _header(json.loads(file.readline(_LONGEST_LINE).decode()))
+    samples: List[PowerSample] = []
+    while True:
+        line = file.readline(_LONGEST_LINE)
+        if not line:
+            return PowerTrace(samples, header["invalid"], header["update_period_s"], header["averages"]), header[
+                "facts"
+            ]
+        try:
+            samples.append(_sample(json.loads(line.decode()), samples))
+        except (OverflowError, ValueError) as error:
+            raise ValueError("line {}: {}".format(len(samples) + 2, error)) from error
 
 
 def _header(document: Any) -> Dict[str, Any]:

@@ -1,0 +1,88 @@
+"""`edgesynth-agent serve`: the parts put together, from start to stop."""
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from edgesynth_agent import __version__
+from edgesynth_agent.api import Parts
+from edgesynth_agent.clock import MonotonicClock
+from edgesynth_agent.device import Device
+from edgesynth_agent.errors import BusyError, StorageError
+from edgesynth_agent.job_store import JobStore
+from edgesynth_agent.jobs import JobRunner
+from edgesynth_agent.leases import Leases
+from edgesynth_agent.server import AgentServer
+from edgesynth_agent.store import ModelStore
+from edgesynth_agent.traces import TraceFolder
+
+__all__ = ["make_parts", "run_serve"]
+
+# How often the server looks whether it is to stop: each look takes some microseconds from what is being measured.
+_STOP_POLL_S = 0.2
+
+_MIB = 1024 * 1024
+
+_log = logging.getLogger("edgesynth_agent")
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """Answer until SIGTERM or SIGINT. Raises AgentError when that cannot begin."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    lock = _lock_folder(arguments.store)
+    parts = make_parts(arguments)
+    server = AgentServer(arguments.socket, parts)
+    for target, options in ((server.serve_forever, (_STOP_POLL_S,)), (parts.leases.watch, ())):
+        threading.Thread(target=target, args=options, daemon=True).start()
+    if arguments.until_eof:
+        threading.Thread(target=_set_at_eof, args=(stop,), daemon=True).start()
+    _log.info("edgesynth-agent %s listens on %s", __version__, arguments.socket)
+    stop.wait()
+    server.stop()
+    parts.jobs.close()
+    os.close(lock)
+    return 0
+
+
+def make_parts(arguments: argparse.Namespace) -> Parts:
+    """Everything but the socket. Jobs that an agent left that was killed have ended afterwards."""
+    folder = os.path.abspath(arguments.store)
+    clock = MonotonicClock()
+    models = ModelStore(folder, arguments.model_mib * _MIB, arguments.store_mib * _MIB)
+    jobs = JobStore(os.path.join(folder, "jobs.sqlite"), arguments.keep_jobs)
+    traces = TraceFolder(os.path.join(folder, "traces"), arguments.trace_mib * _MIB)
+    for job_id in jobs.recover():
+        _log.warning("job %s was interrupted", job_id)
+    traces.keep_only(set(jobs.with_trace()))
+    device = Device(folder)
+    leases = Leases(clock)
+    runner = JobRunner(models, device, jobs, traces, leases, arguments.job_memory_mib)
+    return Parts(clock, device, models, jobs, traces, leases, runner, clock.now_s())
+
+
+def _lock_folder(path: str) -> int:
+    """Hold a folder for this process alone; the kernel lets go of it when the process ends, however it does."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        handle = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(error.strerror or str(error), "the store " + path, "give another --store") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise BusyError("an agent uses it already", "the store " + path, "stop it, or give another --store") from None
+    return handle
+
+
+def _set_at_eof(stop: Any) -> None:
+    # os.read, because a thread that waits inside sys.stdin's lock can hang the interpreter's exit.
+    while os.read(0, 4096):
+        pass
+    stop.set()

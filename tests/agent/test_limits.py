@@ -1,0 +1,150 @@
+"""What a job may use: hostile models are ended within limits, the reason is in the job, and the agent lives on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from edgesynth_agent.limits import JobLimits, default_memory_mib
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.agent.models import save_conv
+from tests.agent.running import RunningAgent, children, gone, job_request, until
+
+SPAWN = """
+import subprocess
+with open("/proc/self/cmdline", "rb") as file:
+    if file.read().split(b"\\0")[-2] == b"worker":
+        subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    with RunningAgent(tmp_path_factory.mktemp("agent"), "--job-memory-mib", "2000") as agent:
+        yield agent
+
+
+def run_in_child(code, *arguments):
+    command = [sys.executable, "-c", "import sys, os, json\nfrom edgesynth_agent.limits import *\n" + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def limited(limits, code):
+    return run_in_child(f"apply_limits(JobLimits(**json.loads(sys.argv[1])), os.getppid())\n{code}", json.dumps(limits))
+
+
+def test_memory_is_bounded_for_the_process_and_its_children():
+    code = "import subprocess\nsys.exit(subprocess.call([sys.executable, '-c', 'x = bytearray(400 * 1024 * 1024)']))"
+    unlimited = {"memory_mib": None, "cpu_s": None, "file_mib": None}
+    assert limited(unlimited, code).returncode == 0
+    done = limited({**unlimited, "memory_mib": 200}, code)
+    assert done.returncode == 1
+    assert "MemoryError" in done.stderr
+
+
+def test_processor_time_and_files_are_bounded(tmp_path):
+    unlimited = {"memory_mib": None, "cpu_s": None, "file_mib": None}
+    assert limited({**unlimited, "cpu_s": 1}, "while True: pass").returncode in (-24, -9)  # SIGXCPU, SIGKILL
+    write = f"open({str(tmp_path / 'x')!r}, 'wb').write(bytes(2 * 1024 * 1024))"
+    assert "File too large" in limited({**unlimited, "file_mib": 1}, write).stderr
+    assert (tmp_path / "x").stat().st_size <= 1024 * 1024
+
+
+def test_a_job_is_the_first_to_go_when_memory_runs_out_and_leaves_no_core():
+    unlimited = {"memory_mib": None, "cpu_s": None, "file_mib": None}
+    code = "import resource\nprint(open('/proc/self/oom_score_adj').read().strip(), resource.getrlimit(4))"
+    assert limited(unlimited, code).stdout == "1000 (0, 0)\n"
+
+
+def test_a_process_whose_parent_is_gone_already_ends():
+    done = run_in_child("apply_limits(JobLimits(None, None, None), os.getppid() + 1)\nprint('still here')")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_the_usual_limit_leaves_memory_to_others():
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1024**2
+    assert 0.7 * total < default_memory_mib() < 0.8 * total
+    assert set(JobLimits(1, 2, 3).document()) == {"memory_mib", "cpu_s", "file_mib"}
+
+
+def save(path, nodes, initializers):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "hostile", [x], [y], initializers)
+    model = helper.make_model(graph, ir_version=7, opset_imports=[helper.make_opsetid("", 13)])
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def save_greedy(path):
+    """Allocates 100 GB."""
+    shape = numpy_helper.from_array(np.array([25_000_000_000], np.int64), "shape")
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["one"], keepdims=0),
+        helper.make_node("Expand", ["one", "shape"], ["many"]),
+        helper.make_node("ReduceSum", ["many"], ["y"], keepdims=0),
+    ]
+    return save(path, nodes, [shape])
+
+
+def save_endless(path):
+    """Loops for longer than anybody lives."""
+    carried = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("v", "w")]
+    inputs = [
+        helper.make_tensor_value_info("i", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        carried[0],
+    ]
+    outputs = [helper.make_tensor_value_info("still", TensorProto.BOOL, []), carried[1]]
+    nodes = [helper.make_node("Identity", ["go"], ["still"]), helper.make_node("Sin", ["v"], ["w"])]
+    body = helper.make_graph(nodes, "body", inputs, outputs)
+    times = numpy_helper.from_array(np.array(2**62, np.int64), "times")
+    true = numpy_helper.from_array(np.array(True), "true")
+    return save(path, [helper.make_node("Loop", ["times", "true", "x"], ["y"], body=body)], [times, true])
+
+
+def test_a_model_that_wants_100_gb_fails_and_says_so(agent, tmp_path):
+    job = agent.ended(agent.submit(job_request(agent.upload(save_greedy(tmp_path / "greedy.onnx")))))
+    assert job["status"] == "failed"
+    assert job["reason"] in ("error", "died")
+    assert job["error"]["what"]
+    agent.ended(agent.submit(job_request(agent.upload(save_conv(tmp_path / "conv.onnx")))))
+
+
+def test_an_endless_model_is_ended_at_its_limit(agent, tmp_path):
+    model = agent.upload(save_endless(tmp_path / "endless.onnx"))
+    job = agent.ended(agent.submit(job_request(model, limit_s=3)))
+    assert (job["status"], job["reason"]) == ("failed", "time_limit")
+    assert children(agent.process.pid) == []
+
+
+def test_external_data_is_refused_before_anything_reads_it(agent, tmp_path):
+    model = onnx.load(save_conv(tmp_path / "conv.onnx"))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    (tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(AssertionError):
+        agent.upload(tmp_path / "outside.onnx")
+
+
+@pytest.mark.parametrize("how", ["cancel", "done"])
+def test_what_a_job_started_ends_with_it(tmp_path, monkeypatch, how):
+    (tmp_path / "sitecustomize.py").write_text(SPAWN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with RunningAgent(tmp_path) as agent:
+        model = agent.upload(save_conv(tmp_path / "conv.onnx"))
+        job_id = agent.submit(job_request(model, window_s=10 if how == "cancel" else 0.3))
+        pid = agent.measuring(job_id)
+        (sleeper,) = children(pid)
+        assert b"sleep" in Path(f"/proc/{sleeper}/cmdline").read_bytes()
+        if how == "cancel":
+            agent.ask("DELETE", f"/v1/jobs/{job_id}")
+        assert agent.ended(job_id)["status"] == {"cancel": "cancelled", "done": "done"}[how]
+        until(lambda: gone(sleeper))
