@@ -1,4 +1,4 @@
-"""The command line: `edgesynth-agent serve`, `build`, and `worker`, which the agent starts itself."""
+"""The command line: `edgesynth-agent serve`, `health`, `build`, and `worker`, which the agent starts itself."""
 
 import argparse
 import json
@@ -33,6 +33,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         from edgesynth_agent.tegrastats.command import run_tegrastats
 
         return run_tegrastats(arguments.file)
+    if arguments.command == "health":
+        from edgesynth_agent.health import run_health
+
+        return run_health(arguments.socket, arguments.timeout)
     if arguments.command == "build":
         _build(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -51,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
     serve = commands.add_parser("serve", help="answer on a Unix socket until SIGTERM")
-    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket; only its owner may connect")
+    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket")
+    serve.add_argument(
+        "--socket-mode",
+        choices=("600", "660"),
+        default="600",
+        help="who may connect: the agent's user, or its group as well (default: %(default)s)",
+    )
     serve.add_argument("--store", required=True, metavar="DIR", help="folder for models, made if need be")
     serve.add_argument(
         "--job-memory-mib", type=int, metavar="N", help="address space that a job may use (default: no limit)"
@@ -59,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
     )
+    health = commands.add_parser("health", help="does the agent behind a socket answer? exit code 0 yes, 1 no")
+    health.add_argument("--socket", required=True, metavar="PATH")
+    health.add_argument("--timeout", type=_seconds, default=5.0, metavar="SECONDS", help="default: %(default)s")
     _add_build(commands.add_parser("build", help="an ONNX file -> a TensorRT engine of this device, and what it is"))
     tegrastats = commands.add_parser(
         "tegrastats",
@@ -109,6 +122,13 @@ def _workspace_mib(text: str) -> int:
     return size
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("it is above 0 and at most 3600")
+    return seconds
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
@@ -152,22 +172,30 @@ def _exit_at_eof() -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from edgesynth_agent.clock import MonotonicClock
     from edgesynth_agent.device import Device
     from edgesynth_agent.jobs import JobRunner
     from edgesynth_agent.server import AgentServer
     from edgesynth_agent.store import ModelStore
+    from edgesynth_agent.systemd import ServiceManager
 
+    manager = ServiceManager(os.environ, MonotonicClock())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store = ModelStore(arguments.store)
     device = Device()
-    server = AgentServer(arguments.socket, store, device, JobRunner(store, device, arguments.job_memory_mib))
+    jobs = JobRunner(store, device, arguments.job_memory_mib)
+    server = AgentServer(
+        arguments.socket, store, device, jobs, socket_mode=int(arguments.socket_mode, 8), on_loop=manager.beat
+    )
     threading.Thread(target=server.serve_forever, args=(_STOP_POLL_S,), daemon=True).start()
     if arguments.until_eof:
         threading.Thread(target=_set_at_eof, args=(stop,), daemon=True).start()
     logging.getLogger("edgesynth_agent").info("edgesynth-agent %s listens on %s", __version__, arguments.socket)
+    manager.ready("listens on " + arguments.socket)
     stop.wait()
+    manager.stopping()
     server.stop()
     return 0
 

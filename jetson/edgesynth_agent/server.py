@@ -16,7 +16,7 @@ import socket
 import socketserver
 import stat
 import threading
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from edgesynth_agent import __version__
 from edgesynth_agent.device import Device
@@ -80,22 +80,33 @@ class _Handler(JsonHandler):
 class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Bound and listening once constructed; `serve_forever` in some thread, then `stop` from another.
 
+    `socket_mode` is that of the socket's file: who may write to it may connect. `on_loop` is called on every turn of
+    the loop that accepts connections, also while nobody connects; it must return at once.
     Raises BusyError when another agent listens on that path, RequestError when the path cannot be a socket's.
     """
 
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, socket_path: str, store: ModelStore, device: Device, jobs: JobRunner) -> None:
+    def __init__(
+        self,
+        socket_path: str,
+        store: ModelStore,
+        device: Device,
+        jobs: JobRunner,
+        socket_mode: int = 0o600,
+        on_loop: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store = store
         self.device = device
         self.jobs = jobs
+        self._on_loop = on_loop
         self._path = os.path.abspath(socket_path)
         self._inode: Optional[int] = None
         self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         _make_way(self._path)
-        # Only the owner may connect; set before there is a socket, so that there is no moment at which others may.
-        umask = os.umask(0o177)
+        # Set before there is a socket, so that there is no moment at which others may connect.
+        umask = os.umask(0o777 & ~socket_mode)
         try:
             super().__init__(self._path, _Handler)
         except OSError as error:
@@ -114,6 +125,10 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 os.unlink(self._path)
         except FileNotFoundError:
             pass
+
+    def service_actions(self) -> None:
+        """Called by the base class on every turn of its loop."""
+        self._on_loop()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._connections.acquire(blocking=False):
