@@ -1,4 +1,4 @@
-"""The command line: `edgesynth-agent serve`, `build`, `recompute` …, and `worker`, which the agent starts itself."""
+"""The command line: `edgesynth-agent serve`, `health`, `build`, `recompute` …, and `worker`, which it starts itself."""
 
 import argparse
 import json
@@ -31,6 +31,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         return run_tegrastats(arguments.file)
     if arguments.command == "recompute":
         return _recompute(arguments.trace)
+    if arguments.command == "health":
+        from edgesynth_agent.health import run_health
+
+        return run_health(arguments.socket, arguments.timeout)
     if arguments.command == "build":
         _build(arguments)
     from edgesynth_agent.serve import run_serve
@@ -51,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
     _add_serve(commands.add_parser("serve", help="answer on a Unix socket until SIGTERM"))
+    health = commands.add_parser("health", help="does the agent behind a socket answer? exit code 0 yes, 1 no")
+    health.add_argument("--socket", required=True, metavar="PATH")
+    health.add_argument("--timeout", type=_seconds, default=5.0, metavar="SECONDS", help="default: %(default)s")
     _add_build(commands.add_parser("build", help="an ONNX file -> a TensorRT engine of this device, and what it is"))
     tegrastats = commands.add_parser(
         "tegrastats",
@@ -65,7 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket; only its owner may connect")
+    serve.add_argument("--socket", required=True, metavar="PATH", help="the socket")
+    serve.add_argument(
+        "--socket-mode",
+        choices=("600", "660"),
+        default="600",
+        help="who may connect: the agent's user, or its group as well (default: %(default)s)",
+    )
     serve.add_argument("--store", required=True, metavar="DIR", help="folder for models and jobs, made if need be")
     for option, default, about in (
         ("--job-memory-mib", None, "memory that a process of a job may have (default: 3/4 of this machine's)"),
@@ -139,6 +152,13 @@ def _workspace_mib(text: str) -> int:
     if not 1 <= size <= _MAX_WORKSPACE_MIB:
         raise argparse.ArgumentTypeError("it is between 1 and {}".format(_MAX_WORKSPACE_MIB))
     return size
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("it is above 0 and at most 3600")
+    return seconds
 
 
 def _text(text: str) -> str:

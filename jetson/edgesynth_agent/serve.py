@@ -18,6 +18,7 @@ from edgesynth_agent.jobs import JobRunner
 from edgesynth_agent.leases import Leases
 from edgesynth_agent.server import AgentServer
 from edgesynth_agent.store import ModelStore
+from edgesynth_agent.systemd import ServiceManager
 from edgesynth_agent.traces import TraceFolder
 
 __all__ = ["make_parts", "run_serve"]
@@ -32,18 +33,21 @@ _log = logging.getLogger("edgesynth_agent")
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """Answer until SIGTERM or SIGINT. Raises AgentError when that cannot begin."""
+    manager = ServiceManager(os.environ, MonotonicClock())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     lock = _lock_folder(arguments.store)
     parts = make_parts(arguments)
-    server = AgentServer(arguments.socket, parts)
+    server = AgentServer(arguments.socket, parts, int(arguments.socket_mode, 8), manager.beat)
     for target, options in ((server.serve_forever, (_STOP_POLL_S,)), (parts.leases.watch, ())):
         threading.Thread(target=target, args=options, daemon=True).start()
     if arguments.until_eof:
         threading.Thread(target=_set_at_eof, args=(stop,), daemon=True).start()
     _log.info("edgesynth-agent %s listens on %s", __version__, arguments.socket)
+    manager.ready("listens on " + arguments.socket)
     stop.wait()
+    manager.stopping()
     server.stop()
     parts.jobs.close()
     os.close(lock)

@@ -10,7 +10,7 @@ import socket
 import socketserver
 import stat
 import threading
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from edgesynth_agent.api import ApiHandler, Parts
 from edgesynth_agent.errors import AgentError, BusyError, RequestError
@@ -34,21 +34,30 @@ _log = logging.getLogger("edgesynth_agent")
 class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Bound and listening once constructed; `serve_forever` in some thread, then `stop` from another.
 
+    `socket_mode` is that of the socket's file: who may write to it may connect. `on_loop` is called on every turn of
+    the loop that accepts connections, also while nobody connects; it must return at once.
     Raises BusyError when another agent listens on that path, RequestError when the path cannot be a socket's.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, socket_path: str, parts: Parts) -> None:
+    def __init__(
+        self,
+        socket_path: str,
+        parts: Parts,
+        socket_mode: int = 0o600,
+        on_loop: Callable[[], None] = lambda: None,
+    ) -> None:
         self.parts = parts
+        self._on_loop = on_loop
         self._open = 0
         self._path = os.path.abspath(socket_path)
         self._inode: Optional[int] = None
         self._counting = threading.Lock()
         _make_way(self._path)
-        # Only the owner may connect; set before there is a socket, so that there is no moment at which others may.
-        umask = os.umask(0o177)
+        # Set before there is a socket, so that there is no moment at which others may connect.
+        umask = os.umask(0o777 & ~socket_mode)
         try:
             super().__init__(self._path, ApiHandler)
         except OSError as error:
@@ -71,6 +80,10 @@ class AgentServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def connections(self) -> int:
         """How many there are now."""
         return self._open
+
+    def service_actions(self) -> None:
+        """Called by the base class on every turn of its loop."""
+        self._on_loop()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._counting:
