@@ -16,9 +16,10 @@ from tests.agent.running import children, gone, until
 
 # A workstation process with an agent that measures: it says so, and then hangs.
 HANGING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from edgesynth.devices import HostAgent, JobRequest, Schedule
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
 with HostAgent() as client:
     schedule = Schedule(warmup_min_s=0, warmup_max_s=0, windows=5, window_s=60)
     model = client.upload(Path(sys.argv[1]))
@@ -86,5 +87,8 @@ def test_the_death_of_the_workstation_ends_agent_and_worker(tmp_path: Path, numb
         (agent,) = children(process.pid)
         (worker,) = children(agent)
         process.send_signal(number)
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()  # or leaving the block would wait for ever
     until(lambda: gone(agent) and gone(worker))
