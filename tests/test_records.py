@@ -22,10 +22,31 @@ MEASUREMENT = {
 }
 
 
+LATER = {
+    "tier": "quick",
+    "statistic": "median",
+    "idle": [{"when": "before", "duration_s": 10.0, "power_w": 3.0, "samples": 900, "reason": None}],
+    "dynamic_energy_mj": 1.5,
+    "conditions": {"gpu_mhz": None},
+    "reference": {"passed": True},
+}
+"""Fields that only a newer agent fills."""
+
+
 def test_a_measurement_survives_json_with_its_schema_named():
-    measurement = Measurement.model_validate(MEASUREMENT)
-    assert json.loads(measurement.model_dump_json()) == MEASUREMENT
+    windows = [{**MEASUREMENT["windows"][0], "error_j": None, "invalid": "the GPU clock fell"}]
+    document = {**MEASUREMENT, **LATER, "windows": windows}
+    measurement = Measurement.model_validate(document)
+    assert json.loads(measurement.model_dump_json()) == document
     assert Measurement.model_validate_json(measurement.model_dump_json()) == measurement
+
+
+def test_a_measurement_of_an_earlier_agent_is_read_and_fits_the_schema():
+    measurement = Measurement.model_validate(MEASUREMENT)
+    assert all(getattr(measurement, name) is None for name in LATER)
+    schema = Measurement.model_json_schema(by_alias=True, mode="serialization")
+    assert set(schema["required"]) == set(MEASUREMENT)
+    assert set(schema["$defs"]["Window"]["required"]) == set(MEASUREMENT["windows"][0])
 
 
 @pytest.mark.parametrize(

@@ -1,67 +1,14 @@
-"""The rules of docs/measuring.md, each on a fake clock: idle power, throttling, flatness, tiers, pooling, traces."""
+"""The rules of docs/measuring.md, each on a fake clock: tiers, idle power, throttling, warm-up, pooling."""
 
-import gzip
-import json
 import math
 import random
 import statistics
 
 import pytest
-from edgesynth_agent.cli import main
-from edgesynth_agent.clock import FakeClock
 from edgesynth_agent.conditions import FakeConditions, NoConditions
-from edgesynth_agent.document import EngineFacts, measurement_document
-from edgesynth_agent.engines import FakeEngine
-from edgesynth_agent.errors import RefusedError
-from edgesynth_agent.measure import measure
-from edgesynth_agent.power import AbsentPower, FakePower
-from edgesynth_agent.protocol import Schedule
-from edgesynth_agent.run_trace import RunTrace, recompute, write_run_trace
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from edgesynth.records import Measurement
-
-SCREENING = Schedule(warmup_min_s=1.0, warmup_max_s=5.0, windows=5, window_s=2.0)
-QUICK = SCREENING._replace(window_s=10.0)
-REPORTED = SCREENING._replace(window_s=60.0)
-START_S = 1000.0
-
-
-class Rig:
-    """A measurement on fakes. `power_w(time_s)` holds while inferences run, and `idle_w` otherwise."""
-
-    def __init__(self, schedule=SCREENING, latencies_s=(0.05,), processor="gpu"):
-        self.schedule = schedule
-        self.clock = FakeClock(START_S)
-        self.engine = FakeEngine(self.clock, latencies_s, processor=processor)
-        self.engine.prepare(1, 0)
-        self.busy = []
-        run = self.engine.run
-
-        def watched():
-            begin_s = self.clock.now_s()
-            run()
-            self.busy = [self.busy[0] if self.busy else begin_s, self.clock.now_s()]
-
-        self.engine.run = watched
-
-    def measure(self, power_w=None, idle_w=3.0, conditions=None, period_s=0.0093):
-        def at(time_s):
-            return power_w(time_s) if self.busy[0] <= time_s <= self.busy[1] else idle_w
-
-        power = AbsentPower("there is none") if power_w is None else FakePower(self.clock, at, period_s)
-        self.told = []
-        run = measure(
-            self.engine, self.clock, power, self.schedule, lambda stage, share: self.told.append(stage), conditions
-        )
-        facts = EngineFacts.of(self.engine)
-        self.trace = RunTrace("host", {"hostname": "x"}, facts, 1, 0, self.schedule, run)
-        return Measurement.model_validate(self.trace.document())
-
-    def steady(self):
-        return FakeConditions(self.clock, lambda _: 1300.5)
+from tests.agent.protocol_rig import QUICK, REPORTED, SCREENING, START_S, Rig
 
 
 class TestTiers:
@@ -322,86 +269,3 @@ class TestUncertainWindows:
         assert record.energy_mj is record.power_w is record.statistic is None
         assert any("over all windows together; ask for longer windows" in warning for warning in record.warnings)
         assert record.latency_ms is not None
-
-
-class TestRecompute:
-    @pytest.fixture
-    def path(self, tmp_path):
-        return str(tmp_path / "trace.gz")
-
-    @pytest.mark.parametrize("power_w", [None, lambda time_s: 5 + math.sin(time_s)])
-    @pytest.mark.parametrize("processor", ["cpu", "gpu"])
-    def test_a_trace_gives_the_record_again(self, path, power_w, processor):
-        rig = Rig(latencies_s=(0.05, 0.0501, 0.07), processor=processor)
-        falling = FakeConditions(rig.clock, lambda time_s: 1300.5 if time_s < START_S + 9 else 1000.0)
-        record = rig.measure(power_w, conditions=falling)
-        trace = rig.trace._replace(reference={"passed": True})
-        write_run_trace(path, trace)
-        again = recompute(path)
-        assert again == trace.document()
-        assert Measurement.model_validate(again) == record.model_copy(update={"reference": {"passed": True}})
-
-    @settings(max_examples=20)
-    @given(latencies_s=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=20), watts=st.floats(0.5, 100.0))
-    def test_to_the_last_digit(self, tmp_path_factory, latencies_s, watts):
-        path = str(tmp_path_factory.getbasetemp() / "given.gz")
-        rig = Rig(latencies_s=latencies_s)
-        rig.measure(lambda _: watts, conditions=rig.steady())
-        write_run_trace(path, rig.trace)
-        assert json.dumps(recompute(path)) == json.dumps(rig.trace.document())
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"engine": {}},
-            {"engine": 5},
-            {"schedule": {"window_s": 1}},
-            {"idle": [["before", "a", "b"]]},
-            {"idle": 5},
-            {"warnings": None},
-            {"settled_s": "soon"},
-            {"settled_s": None},
-            {"conditions": 10**9},
-            {"conditions": -1},
-            {"windows": 0},
-        ],
-    )
-    def test_a_header_of_other_types_is_refused(self, path, change):
-        rig = Rig()
-        rig.measure(lambda _: 8.0, conditions=rig.steady())
-        write_run_trace(path, rig.trace)
-        _rewrite(path, change)
-        with pytest.raises(RefusedError) as caught:
-            recompute(path)
-        assert "\n" not in str(caught.value)
-
-
-def _rewrite(path, change):
-    with gzip.open(path, "rb") as file:
-        first, *rest = file.read().splitlines()
-    first = json.dumps({**json.loads(first), **change}).encode()
-    with gzip.open(path, "wb") as file:
-        file.write(b"\n".join([first, *rest]))
-
-
-def test_the_document_of_an_engine_is_that_of_its_facts():
-    rig = Rig()
-    rig.measure(lambda _: 8.0)
-    run = rig.trace.run
-    live = measurement_document("host", {"hostname": "x"}, rig.engine, 1, 0, rig.schedule, run)
-    assert live == rig.trace.document()
-
-
-class TestCommand:
-    def test_prints_the_measurement(self, tmp_path, capsys):
-        rig = Rig()
-        record = rig.measure(lambda _: 8.0, conditions=rig.steady())
-        write_run_trace(str(tmp_path / "trace.gz"), rig.trace)
-        assert main(["recompute", str(tmp_path / "trace.gz")]) == 0
-        assert Measurement.model_validate_json(capsys.readouterr().out) == record
-
-    def test_what_is_no_trace_is_one_sentence_and_exit_code_2(self, tmp_path, capsys):
-        (tmp_path / "trace.gz").write_bytes(b"hello")
-        assert main(["recompute", str(tmp_path / "trace.gz")]) == 2
-        out, said = capsys.readouterr()
-        assert (out, said.count("\n")) == ("", 1)
