@@ -66,7 +66,7 @@ def plan_for(
     path = os.path.join(folder, name + _SUFFIX)
     hit = True
     try:
-        data = _checked(wanted, path, onnx_sha256)
+        data = _checked(wanted, path, onnx_sha256, calibration)
     except RefusedError:  # not there, cut off, or of a module that was replaced under its name
         hit = False
         (build or build_in_child)(
@@ -82,7 +82,7 @@ def plan_for(
                 batch=wanted.batch,
             )
         )
-        data = _checked(wanted, path, onnx_sha256)
+        data = _checked(wanted, path, onnx_sha256, calibration)
     with open(manifest_path(path), encoding="utf-8") as file:
         manifest = json.load(file)
     _trim(folder, path, most_bytes)
@@ -128,7 +128,7 @@ def build_in_child(request: BuildRequest) -> Dict[str, Any]:
     return document  # type: ignore[no-any-return]  # as `run_build` makes it
 
 
-def _checked(wanted: PlanWanted, path: str, onnx_sha256: str) -> bytes:
+def _checked(wanted: PlanWanted, path: str, onnx_sha256: str, calibration_sha256: Optional[str]) -> bytes:
     return check_plan(
         path,
         device_model=wanted.device_model,
@@ -136,6 +136,7 @@ def _checked(wanted: PlanWanted, path: str, onnx_sha256: str) -> bytes:
         version=wanted.module_version,
         precision=wanted.precision,
         onnx_sha256=onnx_sha256,
+        calibration_sha256=calibration_sha256,
     )
 
 
