@@ -5,7 +5,8 @@ Units ride in the names (`_j _mj _w _s _ms`). What is unknown is `None` with a r
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from edgesynth_exporters.document import Document
+from pydantic import ConfigDict, Field
 
 __all__ = [
     "BlockInfo",
@@ -36,18 +37,8 @@ Source = Literal["measured", "simulated", "estimated"]
 Interval = tuple[float, float]
 
 
-class Record(BaseModel):
+class Record(Document):
     """Immutable; an unknown field is an error, so that a typing slip never passes as data."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        serialize_by_alias=True,
-        # A document always holds every field, so its schema may ask for every field.
-        json_schema_serialization_defaults_required=True,
-    )
 
 
 def _newer(schema: dict[str, Any]) -> None:
@@ -99,7 +90,7 @@ class Engine(Record):
     version: str
     precision: Literal["fp32", "fp16", "int8"]
     batch: int
-    flags: dict[str, Any] = {}
+    flags: dict[str, Any] = Field(default={})
 
 
 class Measurement(Record):
@@ -176,7 +167,7 @@ class Network(Record):
     params: int
     macs: int
     netscore: float
-    scores: dict[str, float] = {}
+    scores: dict[str, float] = Field(default={})
     onnx: str
     parity: Parity | None
     measurements: list[Measurement]
@@ -213,9 +204,9 @@ class PrototypeInfo(Record):
     measurements: list[Measurement]
     groups: list[GroupInfo]
     blocks: list[BlockInfo]
-    resolutions: list[tuple[int, int]] = []
+    resolutions: list[tuple[int, int]] = Field(default=[])
     """Input heights and widths that its networks may resize to, its own first."""
-    whole: dict[str, str] = {}
+    whole: dict[str, str] = Field(default={})
     """Layers that keep all their channels, and why."""
 
 
@@ -298,10 +289,10 @@ class GeneratorInfo(Record):
 
     file: str
     digest: str
-    conditions: list[str] = []
+    conditions: list[str] = Field(default=[])
     cycles: list[Cycle]
     transfer: float
-    rungs: list[Rung] = []
+    rungs: list[Rung] = Field(default=[])
     insight: Insight | None = None
 
 

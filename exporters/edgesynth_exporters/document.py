@@ -1,4 +1,4 @@
-"""What the records of this package have in common."""
+"""What all records have in common, here and in edgesynth."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,5 +14,6 @@ class Document(BaseModel):
         allow_inf_nan=False,
         populate_by_name=True,
         serialize_by_alias=True,
+        # A document always holds every field, so its schema may ask for every field.
         json_schema_serialization_defaults_required=True,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgesynth_exporters.errors import EdgesynthError, ExportError
 from edgesynth_exporters.export_record import ExportRecord
+from edgesynth_exporters.files import to_disk
 from edgesynth_exporters.subject import Paths
 
 __all__ = ["locked", "move_together", "older_files", "refuse_foreign"]
@@ -81,7 +82,7 @@ def move_together(moves: Mapping[Path, Path], obsolete: Sequence[Path], aside: P
     """
     for made in moves:
         made.chmod(0o644)
-        _to_disk(made)
+        to_disk(made)
     *first, last = moves.items()
     kept: list[Path] = []
     placed: list[Path] = []
@@ -91,7 +92,7 @@ def move_together(moves: Mapping[Path, Path], obsolete: Sequence[Path], aside: P
         for place in obsolete:
             _set_aside(place, aside, kept)
         _replace(*last, aside, kept, placed)
-        _to_disk(last[1].parent)
+        to_disk(last[1].parent)
     except BaseException:
         for place in placed:
             place.unlink(missing_ok=True)
@@ -111,11 +112,3 @@ def _set_aside(place: Path, aside: Path, kept: list[Path]) -> None:
     if os.path.lexists(place):
         kept.append(place)
         place.rename(aside / place.name)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
