@@ -95,15 +95,14 @@ class AgentClient:
         """
         told = None
         for now in watch(self._http, lambda: self.job(job_id), job_id, deadline):
-            if on_progress is not None and told != now:
-                told = now
-                on_progress(*now)
-        job = self.job(job_id)
-        if not job.ended:
-            raise self._http.error(
-                f"job {job_id} was still {job.stage} after {deadline.after_s:g} s; allow more time or fewer windows"
-            )
-        return self._result(job)
+            if on_progress is not None and told != (now.stage, now.progress):
+                told = (now.stage, now.progress)
+                on_progress(*told)
+            if isinstance(now, Job) and now.ended:
+                return self._result(now)
+        raise self._http.error(
+            f"job {job_id} was still {now.stage} after {deadline.after_s:g} s; allow more time or fewer windows"
+        )
 
     def _result(self, job: Job) -> Measurement:
         if job.status == "done":

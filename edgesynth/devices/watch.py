@@ -12,33 +12,41 @@ __all__ = ["watch"]
 
 SILENCE_S = 30.0
 """An agent says nothing in the middle of a window; after so long, find out whether it is still there."""
+PATIENCE_S = 30.0
+"""How long a line may be broken: as long as a lease outlives its last heartbeat."""
 POLL_S = 0.2
 """Each question takes the device's attention away from what it measures."""
 
 
-def watch(http: AgentHttp, ask: Callable[[], Job], job_id: str, deadline: Deadline) -> Iterator[tuple[str, float]]:
-    """Stage and progress of a job, as they change, until it has ended or the deadline has passed. `ask` asks for it.
+def watch(http: AgentHttp, ask: Callable[[], Job], job_id: str, deadline: Deadline) -> Iterator[Event | Job]:
+    """What happens to a job, until it has ended or the deadline has passed; at last the job. `ask` asks for it.
 
     A stream that breaks is taken up behind the last event that came. Raises DeviceError when the agent is gone.
     """
     after, streams = 0, True
+    patience: Deadline | None = None
     while True:
         try:
             for event in _events(http, job_id, after, deadline) if streams else ():
                 after = event.sequence
-                yield event.stage, event.progress
-                if event.status in ENDED:
-                    return
-                if deadline.expired:
+                yield event
+                if event.status in ENDED or deadline.expired:
                     break
         except ConnectionLostError:
             pass
         except DeviceError:  # it has no such stream; what else is wrong comes out by asking
             streams = False
-        job = ask()
-        yield job.stage, job.progress
-        if job.ended or deadline.expired:
-            return
+        try:
+            job = ask()
+        except ConnectionLostError:
+            patience = patience or Deadline(PATIENCE_S)
+            if patience.expired or deadline.expired:
+                raise
+        else:
+            yield job
+            if job.ended or deadline.expired:
+                return
+            patience = None
         time.sleep(min(POLL_S, deadline.remaining_s))
 
 

@@ -39,6 +39,15 @@ def client(line: BreakingLine) -> AgentClient:
 
 
 @pytest.fixture(autouse=True)
+def free(agent: RunningAgent) -> Iterator[None]:
+    """Nobody holds the device afterwards, also where the line broke before its release."""
+    yield
+    lease = agent.ask("GET", "/v1/lease")[1]["lease"]
+    if lease is not None:
+        agent.ask("DELETE", f"/v1/leases/{lease['id']}")
+
+
+@pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_module, "PAUSE_S", 0.02)
 
@@ -130,6 +139,28 @@ def test_a_stream_that_breaks_is_taken_up_again(
     stages, _ = run(client, path, LONG)
     assert stages[-1] == "done"
     assert stages.count("queued") <= 2
+
+
+def test_a_line_that_is_gone_for_a_moment_costs_nothing(
+    client: AgentClient, line: BreakingLine, tmp_path: Path
+) -> None:
+    path = save_conv(tmp_path / "conv.onnx")
+    client.upload(path)
+    line.answers = [-1, -1, -1, 200, 0, 0, 0, 10, 0, 20]
+    stages, _ = run(client, path, LONG)
+    assert stages[-1] == "done"
+
+
+def test_a_line_that_stays_broken_is_told(
+    client: AgentClient, line: BreakingLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PATIENCE_S", "SILENCE_S"):
+        monkeypatch.setattr(watch_module, name, 0.2)
+    path = save_conv(tmp_path / "conv.onnx")
+    client.upload(path)
+    line.answers = [-1, -1, -1, *[0] * 1000]
+    with pytest.raises(ConnectionLostError, match="board: the connection broke"):
+        run(client, path, LONG)
 
 
 def test_silence_is_looked_into(client: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
