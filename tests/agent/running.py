@@ -89,7 +89,9 @@ class RunningAgent:
 
     def _answers(self):
         assert self.process.poll() is None, self.process.stderr.read()
-        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+        # Reset: the socket of an agent that was killed lives on for as long as a child of it has not yet become another
+        # program, and takes connections with it when it goes.
+        with contextlib.suppress(ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
             return self.ask("GET", "/v1/health")[0] == 200
 
     def connect(self):
