@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,8 @@ class Oracle(ABC):
     """
 
     target: str
+    at_once: int = 1
+    """So many files are best asked about together (`try_many`)."""
     _held: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -52,6 +54,16 @@ class Oracle(ABC):
         if self._held is None:
             raise RuntimeError(f"{type(self).__name__}.measure outside of its with block")
         return self._measure(onnx, batch)
+
+    def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
+        """The answer about each file, in their order, or why there is none; one after the other unless overridden."""
+        return [self._try(onnx, batch) for onnx in files]
+
+    def _try(self, onnx: Path, batch: int) -> Measurement | DeviceError:
+        try:
+            return self.measure(onnx, batch=batch)
+        except DeviceError as error:
+            return error
 
     def _hold(self) -> AbstractContextManager[None]:
         """What is needed from entering to leaving; nothing unless overridden."""

@@ -2,12 +2,13 @@
 that were."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgesynth.devices.oracle import Oracle
 from edgesynth.energy.correction import Correction
@@ -16,12 +17,16 @@ from edgesynth.records import Latency, Measurement, Record
 
 __all__ = ["Residual", "ScreeningOracle"]
 
+Floats = NDArray[np.float64]
+
 FEATURES = ("kernels", "macs", "params")
 """What an estimate tells of a network besides its latency, under `engine.flags`."""
 PRIOR = 0.35
 """Standard deviation of ln(measured / estimated) before anything was measured: a factor of 2 either way, at 95 %."""
 TOLERANCE = 0.02
 """A network is measured while the model's figure is less certain than this (standard deviation of its logarithm)."""
+AT_ONCE = 8
+"""Networks to choose from, for each board."""
 PATIENCE = 3
 """So many failures in a row, and the board is left alone."""
 
@@ -38,7 +43,7 @@ class ScreeningOracle(Oracle):
     """For choosing among candidates, never for the record. Its records say "measured" (or "simulated") where `board`
     answered, else "estimated", as `target`, the board's.
 
-    At most `budget` networks are measured: those whose figures are the least certain, as they come by. Where the board
+    At most `budget` networks are measured: of those that are asked about together, the least certain. Where the board
     fails, for one network or for good, the estimate stands, and the record says so. `residuals` are what an earlier
     process learned; each further one goes to `on_residual`.
     """
@@ -52,6 +57,7 @@ class ScreeningOracle(Oracle):
         on_residual: Callable[[Residual], None] = lambda _: None,
     ) -> None:
         self.target = board.target
+        self.at_once = AT_ONCE * board.at_once
         self._model, self._board = model, board
         self._budget = budget
         self._residuals = list(residuals)
@@ -78,24 +84,45 @@ class ScreeningOracle(Oracle):
             yield
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
-        estimate = self._model.measure(onnx, batch=batch)
-        features = _features(estimate)
-        at = np.array([features])
-        deviation = max(float(each.predict(at)[1][0]) for each in (self._latency, self._energy))
-        if deviation > TOLERANCE and self.measured < self._budget and len(self._failures) < PATIENCE:
-            measured = self._ask(onnx, batch)
-            if measured is not None and self._learn(features, estimate, measured):
-                return measured
-        by_latency, by_energy = (math.exp(float(each.predict(at)[0][0])) for each in (self._latency, self._energy))
-        return self._corrected(estimate, by_latency, by_energy)
+        (answer,) = self.try_many([onnx], batch=batch)
+        if isinstance(answer, DeviceError):
+            raise answer
+        return answer
 
-    def _ask(self, onnx: Path, batch: int) -> Measurement | None:
-        try:
-            measured = self._board.measure(onnx, batch=batch)
-        except DeviceError as error:
-            self._failures.append(str(error))
-            return None
-        self._failures = []
+    def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
+        estimates = [self._model.measure(onnx, batch=batch) for onnx in files]
+        features = np.array([_features(estimate) for estimate in estimates]).reshape(-1, 1 + len(FEATURES))
+        chosen = self._least_certain(features)
+        measured = self._ask(dict(zip(chosen, (files[i] for i in chosen), strict=True)), batch)
+        learned = {i: m for i, m in measured.items() if self._learn(tuple(features[i].tolist()), estimates[i], m)}
+        if learned:
+            self._latency, self._energy = self._corrections()
+        factors = [np.exp(each.predict(features)[0]).tolist() for each in (self._latency, self._energy)]
+        return [learned.get(i) or self._corrected(e, factors[0][i], factors[1][i]) for i, e in enumerate(estimates)]
+
+    def _least_certain(self, features: Floats) -> list[int]:
+        """Which of the networks to measure: time and again the one that is the least certain, given that those before
+        it are measured, until all are certain enough."""
+        chosen: list[int] = []
+        if len(self._failures) >= PATIENCE:
+            return chosen
+        while len(chosen) < self._budget - self.measured:
+            at = features[chosen]
+            spread = np.maximum(*(each.expecting(at).predict(features)[1] for each in (self._latency, self._energy)))
+            spread[chosen] = 0.0
+            if not len(spread) or spread.max() <= TOLERANCE:
+                break
+            chosen.append(int(spread.argmax()))
+        return chosen
+
+    def _ask(self, files: Mapping[int, Path], batch: int) -> dict[int, Measurement]:
+        """What the board says; failures in a row are counted."""
+        if not files:
+            return {}
+        answers = self._board.try_many(list(files.values()), batch=batch)
+        measured = {i: answer for i, answer in zip(files, answers, strict=True) if isinstance(answer, Measurement)}
+        failures = [str(answer) for answer in answers if isinstance(answer, DeviceError)]
+        self._failures = failures if measured else [*self._failures, *failures]
         return measured
 
     def _learn(self, features: tuple[float, ...], estimate: Measurement, measured: Measurement) -> bool:
@@ -109,7 +136,6 @@ class ScreeningOracle(Oracle):
             energy=math.log((measured.energy_mj or 1) / (estimate.energy_mj or 1)) if known else None,
         )
         self._residuals.append(residual)
-        self._latency, self._energy = self._corrections()
         self._on_residual(residual)
         return True
 

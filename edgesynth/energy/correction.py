@@ -42,15 +42,14 @@ class Correction:
     those of a fixed grid under which the errors are the most likely: deterministic, and cheap up to some hundreds.
     """
 
-    def __init__(self, features: Floats, errors: Floats, prior: float) -> None:
+    def __init__(self, features: Floats, errors: Floats, prior: float, _scale: _Scale | None = None) -> None:
         self._features = np.asarray(features, dtype=np.float64)
-        errors = np.asarray(errors, dtype=np.float64)
-        grid = [_Scale(prior, prior * share, ln, n) for share, ln, n in itertools.product(SHARES, LENGTHS, NOISES)]
-        self._scale = grid[0] if not len(errors) else max(grid, key=lambda one: self._likelihood(one, errors))
+        self._errors = np.asarray(errors, dtype=np.float64)
+        self._scale = self._likeliest(prior) if _scale is None else _scale
         self._prior = math.hypot(self._scale.constant, self._scale.smooth)
-        if len(errors):
+        if len(self._errors):
             self._factor = cholesky(self._covariance(self._scale), lower=True)
-            self._weights = cho_solve((self._factor, True), errors)
+            self._weights = cho_solve((self._factor, True), self._errors)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (M,) of the error of networks with these features (M, K)."""
@@ -62,14 +61,28 @@ class Correction:
         variance = self._prior**2 - (spread**2).sum(axis=0)
         return across @ self._weights, np.sqrt(np.maximum(variance, 0.0))
 
+    def expecting(self, features: Floats) -> "Correction":
+        """The same, as if networks with these features (M, K) had been measured and were as predicted: how certain one
+        would be then does not depend on what comes out."""
+        if not len(features):
+            return self
+        mean, _ = self.predict(features)
+        every = np.concatenate([self._features, features]) if len(self._features) else np.asarray(features)
+        return Correction(every, np.concatenate([self._errors, mean]), self._scale.constant, self._scale)
+
     def _covariance(self, scale: _Scale) -> Floats:
         own = _kernel(self._features, self._features, scale)
         return own + scale.noise**2 * np.eye(len(own))
 
-    def _likelihood(self, scale: _Scale, errors: Floats) -> float:
+    def _likeliest(self, prior: float) -> _Scale:
+        grid = [_Scale(prior, prior * share, ln, n) for share, ln, n in itertools.product(SHARES, LENGTHS, NOISES)]
+        return max(grid, key=self._likelihood) if len(self._errors) else grid[-1]
+
+    def _likelihood(self, scale: _Scale) -> float:
         """The logarithm of the marginal likelihood, without its constant."""
         factor, lower = cho_factor(self._covariance(scale), lower=True)
-        return float(-0.5 * errors @ cho_solve((factor, lower), errors) - np.log(np.diag(factor)).sum())
+        solved = cho_solve((factor, lower), self._errors)
+        return float(-0.5 * self._errors @ solved - np.log(np.diag(factor)).sum())
 
 
 def _kernel(one: Floats, other: Floats, scale: _Scale) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgesynth.devices import FakeOracle, Oracle
+from edgesynth.devices.pool import PoolOracle
 from edgesynth.devices.screen import PATIENCE, Residual, ScreeningOracle
 from edgesynth.errors import DeviceError
 from edgesynth.records import Engine, Latency, Measurement
@@ -77,6 +78,21 @@ def test_a_tenth_is_measured_and_the_rest_is_right(tmp_path: Path) -> None:
     assert np.median(raw) > 0.1
     assert {answer.target for answer in answers} == {"tx2"}
     assert {answer.source for answer in answers} == {"simulated", "estimated"}
+
+
+def test_of_many_at_once_the_least_certain_are_measured_side_by_side(tmp_path: Path) -> None:
+    paths = candidates(tmp_path, 100)
+    boards = [FakeOracle("tx2", truth) for _ in range(4)]
+    with ScreeningOracle(Model(), PoolOracle(boards), budget=10) as screen:
+        answers = screen.try_many(paths)
+    asked = [path for board in boards for path, _ in board.asked]
+    assert len(asked) == len(set(asked)) == screen.measured <= 10
+    errors = []
+    for path, answer in zip(paths, answers, strict=True):
+        assert isinstance(answer, Measurement)
+        assert (answer.source == "simulated") == (path in asked)
+        errors.append(abs(energy_of(answer) / truth(path)[1] - 1))
+    assert np.median(errors) < 0.02
 
 
 def test_what_is_known_well_is_not_measured_again(tmp_path: Path) -> None:

@@ -66,3 +66,14 @@ def test_order_does_not_matter() -> None:
     back = Correction(features[::-1], bent(features[::-1]), 0.3).predict(ask)
     for one, other in zip(Correction(features, bent(features), 0.3).predict(ask), back, strict=True):
         assert one == pytest.approx(other)
+
+
+def test_how_certain_one_would_be_does_not_depend_on_what_comes_out() -> None:
+    seen, then, ask = networks(6), networks(3, seed=4), networks(20, seed=5)
+    now = Correction(seen, bent(seen), 0.3)
+    expected = now.expecting(then)
+    mean, deviation = expected.predict(ask)
+    assert mean == pytest.approx(now.predict(ask)[0], abs=0.02)
+    assert (deviation < now.predict(ask)[1]).all()
+    assert expected.predict(then)[1].max() < 0.05
+    assert now.expecting(np.empty((0, 3))) is now
