@@ -14,6 +14,7 @@
     ├── ToolError                 (3) something outside edgesynth failed
     │   ├── StorageError          (3) the disk is full or cannot be written
     │   └── DeviceError           (3) a device or its agent failed or is out of reach
+    │       └── ConnectionLostError  (3) the connection to an agent broke, or no answer came
     └── MissingExtraError         an optional package is not installed; ends in the command that installs it
 
 Programming mistakes stay what they are (TypeError, ValueError …) and are never caught as one of these.
@@ -31,6 +32,7 @@ from edgesynth_exporters.errors import (
 )
 
 __all__ = [
+    "ConnectionLostError",
     "DataError",
     "DeviceError",
     "EdgesynthError",
@@ -77,3 +79,7 @@ class StorageError(ToolError):
 
 class DeviceError(ToolError):
     """A device or its agent failed, refused, or is out of reach."""
+
+
+class ConnectionLostError(DeviceError):
+    """The connection to an agent broke, or no answer came: to ask again may help."""
