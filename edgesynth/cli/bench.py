@@ -10,7 +10,7 @@ __all__ = ["bench"]
 
 def bench(
     model: Annotated[Path, typer.Argument(help="ONNX file.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Where to measure it.")] = "host",
+    target: Annotated[str, typer.Option(help="Where to measure it: host, or tx2@ssh://user@board.")] = "host",
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 1,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None, typer.Option(help="What to compute in.  [default: the file's]")
@@ -32,18 +32,14 @@ def bench(
 
     With a power sensor it takes a minute and a half, without one some seconds.
     """
-    from edgesynth_exporters.targets import find_target
-
     from edgesynth.cli.tables import print_measurement
     from edgesynth.devices import beside, open_device
-    from edgesynth.errors import EdgesynthError
 
-    if find_target(target).kind == "model":
-        raise EdgesynthError(f"{target} is a model, not a device: ask edgesynth estimate {model} --target {target}")
+    device = open_device(target, engine=engine, precision=precision)
     found = beside(model, precision, engine)
     if found.note is not None and reference is None:
         typer.echo(found.note, err=True)
-    with open_device(target, engine=engine, precision=precision) as oracle:
+    with device as oracle:
         measurement = oracle.measure(
             model,
             batch=batch,

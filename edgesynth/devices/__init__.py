@@ -7,7 +7,8 @@ from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import QUICK_HOST, QUICK_METERED, SCREEN_HOST, Job, JobRequest, Schedule, schedule_for
 from edgesynth.devices.lease import HeldLease
-from edgesynth.devices.oracle import EstimateOracle, FakeOracle, Oracle, open_device, open_oracle, reachable_target
+from edgesynth.devices.opening import Answering, Patience, open_answering, open_device, parse_addresses
+from edgesynth.devices.oracle import EstimateOracle, FakeOracle, Oracle
 
 __all__ = [
     "QUICK_HOST",
@@ -15,6 +16,7 @@ __all__ = [
     "SCREEN_HOST",
     "AgentClient",
     "AgentOracle",
+    "Answering",
     "Beside",
     "Deadline",
     "EstimateOracle",
@@ -26,10 +28,11 @@ __all__ = [
     "Job",
     "JobRequest",
     "Oracle",
+    "Patience",
     "Schedule",
     "beside",
+    "open_answering",
     "open_device",
-    "open_oracle",
-    "reachable_target",
+    "parse_addresses",
     "schedule_for",
 ]

@@ -36,8 +36,9 @@ CREATE INDEX measurements_by_key ON measurements (key, number);
 
 class MeasurementKey(Record):
     """All that a figure depends on. `graph` is what the network computes (`graph_digest`), `device` the one board,
-    `power_mode` its mode of power and clocks, `runtime` the program and version that ran the network, `schedule` the
-    tier or the windows that were asked for. What is not known of a device is None, and equal to None only."""
+    `power_mode` its mode of power and clocks, `runtime` the versions of the programs that may run the network there,
+    `schedule` the tier or the windows that were asked for. What is not known of a device is None, and None alone is
+    equal to it."""
 
     graph: str
     target: str
@@ -58,15 +59,16 @@ class MeasurementKey(Record):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def key_facts(device: Mapping[str, Any], engine: str) -> dict[str, str | None]:
-    """The fields of a key that a device tells of itself in its facts (`GET /v1/device`); `engine` names its runtime."""
+def key_facts(address: str, device: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a key that a device tells of itself in its facts (`GET /v1/device`). Boards that were all set up
+    from one image tell the same of themselves, so where it is counts too."""
     mode = device.get("power_mode")
-    runtime = (device.get("runtimes") or {}).get(engine) or {}
+    runtimes = (device.get("runtimes") or {}).items()
     return {
-        "device": " ".join(str(device.get(name) or "?") for name in ("hostname", "model", "machine")),
+        "device": " ".join([address, *(str(device.get(name) or "?") for name in ("hostname", "model", "machine"))]),
         "power_mode": None if mode is None else json.dumps(mode, sort_keys=True),
         "agent": str(device.get("agent")),
-        "runtime": f"{engine} {runtime.get('version')}",
+        "runtime": ", ".join(f"{name} {facts.get('version')}" for name, facts in sorted(runtimes)),
     }
 
 

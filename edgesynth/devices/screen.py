@@ -15,7 +15,7 @@ from edgesynth.energy.correction import Correction
 from edgesynth.errors import DeviceError
 from edgesynth.records import Latency, Measurement, Record
 
-__all__ = ["Residual", "ScreeningOracle"]
+__all__ = ["Residual", "ScreeningOracle", "VerifyingOracle"]
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +40,8 @@ class Residual(Record):
 
 
 class ScreeningOracle(Oracle):
-    """For choosing among candidates, never for the record. Its records say "measured" (or "simulated") where `board`
-    answered, else "estimated", as `target`, the board's.
+    """For choosing among candidates; `verify` is for the record. Its records say "measured" (or "simulated") where
+    `board` answered, else "estimated", as `target`, the board's.
 
     At most `budget` networks are measured: of those that are asked about together, the least certain. Where the board
     fails, for one network or for good, the estimate stands, and the record says so. `residuals` are what an earlier
@@ -62,6 +62,7 @@ class ScreeningOracle(Oracle):
         self._budget = budget
         self._residuals = list(residuals)
         self._on_residual = on_residual
+        self._failed: DeviceError | None = None
         self._failures: list[str] = []
         self._latency, self._energy = self._corrections()
 
@@ -80,7 +81,7 @@ class ScreeningOracle(Oracle):
             try:
                 stack.enter_context(self._board)
             except DeviceError as error:
-                self._failures = [str(error)] * PATIENCE
+                self._failed = error
             yield
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
@@ -100,11 +101,27 @@ class ScreeningOracle(Oracle):
         factors = [np.exp(each.predict(features)[0]).tolist() for each in (self._latency, self._energy)]
         return [learned.get(i) or self._corrected(e, factors[0][i], factors[1][i]) for i, e in enumerate(estimates)]
 
+    def verify(self, onnx: Path, *, batch: int = 1) -> Measurement:
+        """For the record: what the board says, however often it was asked; the estimate and why, where it says
+        nothing. That record is no proof: its source is "estimated"."""
+        estimate = self._model.measure(onnx, batch=batch)
+        features = _features(estimate)
+        answer = self._failed if self._failed is not None else self._board._try(onnx, batch)
+        if isinstance(answer, Measurement):
+            if self._learn(features, estimate, answer):
+                self._latency, self._energy = self._corrections()
+            return answer
+        at = np.array([features])
+        factors = [math.exp(float(each.predict(at)[0][0])) for each in (self._latency, self._energy)]
+        corrected = self._corrected(estimate, factors[0], factors[1])
+        unverified = f"unverified: {self.target} did not measure it: {answer}"
+        return corrected.model_copy(update={"warnings": [unverified, *corrected.warnings]})
+
     def _least_certain(self, features: Floats) -> list[int]:
         """Which of the networks to measure: time and again the one that is the least certain, given that those before
         it are measured, until all are certain enough."""
         chosen: list[int] = []
-        if len(self._failures) >= PATIENCE:
+        if self._failed is not None or len(self._failures) >= PATIENCE:
             return chosen
         while len(chosen) < self._budget - self.measured:
             at = features[chosen]
@@ -154,8 +171,8 @@ class ScreeningOracle(Oracle):
         latency = estimate.latency_ms
         latency_ms = None if latency is None else latency.mean * by_latency
         warnings = [f"estimated by {self._model.target}, set right by {self.measured} measurements on {self.target}"]
-        if self._failures:
-            warnings.append(f"{self.target} did not answer: {self._failures[-1]}")
+        if self._failed is not None or self._failures:
+            warnings.append(f"{self.target} did not answer: {self._failed or self._failures[-1]}")
         changes: dict[str, Any] = {
             "target": self.target,
             "latency_ms": None if latency_ms is None else Latency(mean=latency_ms, p50=None, p90=None, p99=None),
@@ -167,6 +184,17 @@ class ScreeningOracle(Oracle):
             "warnings": [*warnings, *estimate.warnings],
         }
         return estimate.model_copy(update=changes)
+
+
+class VerifyingOracle(Oracle):
+    """For the record, through a screen that is entered: its board measures, or the record says that it did not."""
+
+    def __init__(self, screen: ScreeningOracle) -> None:
+        self.target = screen.target
+        self._screen = screen
+
+    def _measure(self, onnx: Path, batch: int) -> Measurement:
+        return self._screen.verify(onnx, batch=batch)
 
 
 def _features(estimate: Measurement) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ from edgesynth.synthesis.probe import Responses, probe
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, train
 from edgesynth.tasks import Task
 
-__all__ = ["Adaptation", "Score", "Scorer", "measured_value"]
+__all__ = ["Adaptation", "Score", "Scorer", "is_proof", "measured_value"]
 
 STIMULI = 128
 RECALIBRATION = 512
@@ -224,3 +224,8 @@ def measured_value(quantity: str, measurement: Measurement) -> float | None:
     if quantity == "energy_mj":
         return measurement.energy_mj
     return measurement.inferences_per_joule
+
+
+def is_proof(measurement: Measurement) -> bool:
+    """Whether its figures may decide about a requirement: on a board only those that the board gave."""
+    return measurement.source != "estimated" or find_target(measurement.target).kind != "board"

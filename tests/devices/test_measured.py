@@ -132,15 +132,18 @@ def test_what_a_device_tells_of_itself() -> None:
         "machine": "aarch64",
         "agent": "0.1.0",
         "power_mode": {"name": "MAXN", "id": 0},
-        "runtimes": {"tensorrt": {"version": "8.2.1", "reason": None}},
+        "runtimes": {
+            "tensorrt": {"version": "8.2.1", "reason": None},
+            "numpy": {"version": None, "reason": "no module"},
+        },
     }
-    assert key_facts(facts, "tensorrt") == {
-        "device": "cam ? aarch64",
+    assert key_facts("tx2@ssh://cam", facts) == {
+        "device": "tx2@ssh://cam cam ? aarch64",
         "power_mode": '{"id": 0, "name": "MAXN"}',
         "agent": "0.1.0",
-        "runtime": "tensorrt 8.2.1",
+        "runtime": "numpy None, tensorrt 8.2.1",
     }
-    assert key_facts({**facts, "power_mode": None}, "onnxruntime")["runtime"] == "onnxruntime None"
+    assert key_facts("", {**facts, "power_mode": None})["power_mode"] is None
 
 
 def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,11 +20,9 @@ from edgesynth.devices import (
     Oracle,
     Schedule,
     jobs,
-    open_device,
-    open_oracle,
     schedule_for,
 )
-from edgesynth.errors import DeviceError, EdgesynthError
+from edgesynth.errors import DeviceError
 from tests.agent.models import save_conv
 from tests.agent.references import IMAGES, save_reference
 from tests.agent.running import children
@@ -148,29 +146,6 @@ def test_a_device_that_dies_is_a_device_error(tmp_path: Path) -> None:
 
     with HostOracle(SHORT, kill) as oracle, pytest.raises(DeviceError, match="host: "):
         oracle.measure(save_conv(tmp_path / "conv.onnx"))
-
-
-@pytest.mark.parametrize(("target", "kind"), [("host", HostOracle), ("tx2-sim", EstimateOracle)])
-def test_open_oracle_finds_who_answers(target: str, kind: type[Oracle]) -> None:
-    oracle = open_oracle(target)
-    assert isinstance(oracle, kind)
-    assert oracle.target == target
-
-
-def test_open_oracle_refuses_an_unknown_target() -> None:
-    with pytest.raises(EdgesynthError, match="tx3"):
-        open_oracle("tx3")
-
-
-@pytest.mark.parametrize(("target", "instead"), [("tx2", "use tx2-sim"), ("thor", "no model of it")])
-def test_open_oracle_refuses_a_board(target: str, instead: str) -> None:
-    with pytest.raises(EdgesynthError, match=f"^{target} is a board that has to be reached.*{instead}"):
-        open_oracle(target)
-
-
-def test_a_model_of_a_target_is_no_device() -> None:
-    with pytest.raises(EdgesynthError, match="tx2-sim is a model, not a device"):
-        open_device("tx2-sim")
 
 
 def test_importing_devices_is_light() -> None:
