@@ -39,12 +39,8 @@ class AgentClient:
     """
 
     def __init__(self, socket_path: Path, device: str) -> None:
+        self.name = device
         self._http = AgentHttp(socket_path, device)
-
-    @property
-    def name(self) -> str:
-        """What the user calls the device."""
-        return self._device
 
     def health(self) -> Health:
         return self._parsed(Health, self._ask("GET", "/v1/health"))
