@@ -1,9 +1,12 @@
 """`edgesynth bench`: measure an ONNX file on a target."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from edgesynth.devices import AgentOracle
 
 __all__ = ["bench"]
 
@@ -26,16 +29,28 @@ def bench(
     calibration: Annotated[
         Path | None, typer.Option(help="Scales of int8 for TensorRT.  [default: MODEL.calibration]")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one edgesynth.measurement/1 document.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another ONNX file: measure both in turns, and say the ratio.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of --compare, four measurements each.")] = 3,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print one edgesynth.measurement/1 document, or edgesynth.comparison/1.")
+    ] = False,
 ) -> None:
     """Measure latency, and energy where there is a sensor, through the agent on the target.
 
-    With a power sensor it takes a minute and a half, without one some seconds.
+    With a power sensor it takes a minute and a half, without one some seconds. With --compare a round is the first
+    network, the other twice, and the first again, so that a device that warms up favours neither.
     """
+    if compare is not None and (reference, calibration) != (None, None):
+        raise typer.BadParameter("--reference and --calibration are of one file: leave them out of --compare")
     from edgesynth.cli.tables import print_measurement
     from edgesynth.devices import beside, open_device
 
     device = open_device(target, engine=engine, precision=precision)
+    if compare is not None:
+        _compare(device, model, compare, batch, rounds, json_)
+        return
     found = beside(model, precision, engine)
     if found.note is not None and reference is None:
         typer.echo(found.note, err=True)
@@ -50,3 +65,22 @@ def bench(
         typer.echo(measurement.model_dump_json(indent=2))
     else:
         print_measurement(model.name, measurement)
+
+
+def _compare(device: "AgentOracle", first: Path, second: Path, batch: int, rounds: int, json_: bool) -> None:
+    from edgesynth.cli.tables import print_comparison
+    from edgesynth.devices.comparison import compare
+
+    with device as oracle:
+        found = compare(
+            oracle,
+            first,
+            second,
+            batch=batch,
+            rounds=rounds,
+            on_round=lambda done, total: typer.echo(f"round {done} of {total}", err=True),
+        )
+    if json_:
+        typer.echo(found.model_dump_json(indent=2, by_alias=True))
+    else:
+        print_comparison(found)
