@@ -14,6 +14,8 @@
     ├── ToolError                 (3) something outside edgesynth failed
     │   ├── StorageError          (3) the disk is full or cannot be written
     │   └── DeviceError           (3) a device or its agent failed or is out of reach
+    │       ├── BusyDeviceError   (3) somebody else deploys there
+    │       └── RefusedByDeviceError (3) a device did not take what it was given
     └── MissingExtraError         an optional package is not installed; ends in the command that installs it
 
 Programming mistakes stay what they are (TypeError, ValueError …) and are never caught as one of these.
@@ -31,6 +33,7 @@ from edgesynth_exporters.errors import (
 )
 
 __all__ = [
+    "BusyDeviceError",
     "DataError",
     "DeviceError",
     "EdgesynthError",
@@ -42,6 +45,7 @@ __all__ = [
     "ModelFileError",
     "ParityError",
     "PrototypeError",
+    "RefusedByDeviceError",
     "RequirementError",
     "RunError",
     "StorageError",
@@ -77,3 +81,15 @@ class StorageError(ToolError):
 
 class DeviceError(ToolError):
     """A device or its agent failed, refused, or is out of reach."""
+
+
+class BusyDeviceError(DeviceError):
+    """Somebody else deploys there. `silent_s`: how long ago they were last heard of, None where that is not known."""
+
+    def __init__(self, message: str, silent_s: float | None) -> None:
+        super().__init__(message)
+        self.silent_s = silent_s
+
+
+class RefusedByDeviceError(DeviceError):
+    """A device did not take what it was given: an upload that is not what it should be."""

@@ -134,10 +134,14 @@ def _add_build(build: argparse.ArgumentParser) -> None:
 
 
 def _add_session(commands: Any) -> None:
-    from edgesynth_agent.releases.session import add_arguments
-
     session = commands.add_parser("deploy-session", help="one deploy, told what to do (edgesynth deploy starts this)")
-    add_arguments(session)
+    session.add_argument("--user", action="store_true", help="without root: in the home of this user")
+    session.add_argument("--look", action="store_true", help="change nothing, and wait for nobody")
+    session.add_argument("--holder", default="somebody", metavar="TEXT", help="who deploys, for those who find it busy")
+    session.add_argument("--root", default="/", metavar="DIR", help="where the system's folders are (default: /)")
+    session.add_argument(
+        "--silence", type=_seconds, default=20.0, metavar="SECONDS", help="how long to wait for a sign of life"
+    )
 
 
 def _recompute(path: str) -> int:

@@ -4,8 +4,8 @@ The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {
 `releases.trial`, or {"do": "measure", "model": path, "request": {…}, "device": {…}, "trace": path}, and perhaps
 "reference" (path: outputs to compare with), "calibration" (path: scales for int8) and "plans" (folder for engines that
 were built; by default beside the model); each has "parent", the process that gave it, and "limits"
-(`limits.JobLimits`), and perhaps "user", the name of the user to become. The worker ends as soon as stdin does. Its stdout
-carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
+(`limits.JobLimits`), and perhaps "user", the name of the user to become. The worker ends as soon as stdin does. Its
+stdout carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
 {"error": {what, where, next}}.
 """
 

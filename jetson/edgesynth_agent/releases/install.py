@@ -1,4 +1,4 @@
-"""The agent on the device: versions side by side, one of them current, its units; the former one if the new one fails."""
+"""The agent on the device: versions side by side, one of them current, and its units."""
 
 import glob
 import os

@@ -9,10 +9,12 @@ from edgesynth_agent.engines.tensorrt_builder import PRECISIONS
 from edgesynth_agent.errors import RequestError
 from edgesynth_agent.releases.layout import checked_name
 
-__all__ = ["FILES", "EngineKey", "FileOrder", "ReleaseOrder", "parse_order", "release_id"]
+__all__ = ["ENGINE", "FILES", "EngineKey", "FileOrder", "ReleaseOrder", "parse_order", "release_id"]
 
 FILES = {"onnx": "model.onnx", "reference": "reference.npz", "calibration": "calibration.cache"}
 """The files of a release that are uploaded: their name by what they are."""
+ENGINE = "engine.plan"
+"""What is built from them, where the runtime has such files."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST_BYTES = 2 * 1024**3

@@ -1,8 +1,8 @@
 """`edgesynth-agent deploy-session`: one deploy, told what to do over stdin, from the lock to its end.
 
-A line of stdin is a JSON object: {"id": number, "do": name, …}. Each is answered by one line of stdout: {"id", "result"}
-or {"id", "error": {what, where, next, kind}}. Before the first, stdout has {"session": 1, …}, or {"error": …} where the
-device is busy. {"do": "ping"} is not answered: it tells that the workstation lives.
+A line of stdin is a JSON object: {"id": number, "do": name, …}. Each is answered by one line of stdout:
+{"id", "result"} or {"id", "error": {what, where, next, kind}}. Before the first, stdout has {"session": 1, …}, or
+{"error": …} where the device is busy. {"do": "ping"} is not answered: it tells that the workstation lives.
 
 When stdin ends, or nothing has come for `--silence` seconds, the cable is cut or the workstation died: what runs is
 killed, what was not committed is undone, and the lock is free. Cut off itself, the next session undoes it.
@@ -33,19 +33,11 @@ from edgesynth_agent.releases.service import ACCOUNT, AgentService, account_exis
 from edgesynth_agent.releases.steps import Steps, run_in_worker
 from edgesynth_agent.releases.uninstall import uninstall
 
-__all__ = ["add_arguments", "run_session"]
+__all__ = ["run_session"]
 
 _MOST_LINE_BYTES = 4 * 1024 * 1024
 _STEP_LIMIT_S = 3600.0
 _PROTOCOL = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", action="store_true", help="without root: in the home of this user")
-    parser.add_argument("--look", action="store_true", help="change nothing, and wait for nobody")
-    parser.add_argument("--holder", default="somebody", metavar="TEXT", help="who deploys, for those who find it busy")
-    parser.add_argument("--root", default="/", metavar="DIR", help="where the system's folders are (default: /)")
-    parser.add_argument("--silence", type=float, default=20.0, metavar="SECONDS", help="default: %(default)s")
 
 
 def run_session(arguments: argparse.Namespace) -> int:

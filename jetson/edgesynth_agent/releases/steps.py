@@ -17,8 +17,7 @@ from edgesynth_agent.plan import manifest_path
 from edgesynth_agent.releases import disk, store
 from edgesynth_agent.releases.layout import Layout
 from edgesynth_agent.releases.manifest import SCHEMA, describe_files, problems_of
-from edgesynth_agent.releases.order import FILES, EngineKey, ReleaseOrder, parse_order, release_id
-from edgesynth_agent.releases.trial import ENGINE
+from edgesynth_agent.releases.order import ENGINE, FILES, EngineKey, ReleaseOrder, parse_order, release_id
 
 __all__ = ["Run", "Steps", "Work", "run_in_worker"]
 

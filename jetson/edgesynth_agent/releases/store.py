@@ -200,7 +200,7 @@ def remove(layout: Layout, name: str) -> None:
 
 
 def status(layout: Layout, name: str) -> Dict[str, Any]:
-    """JSON object: which release is current, whether it is complete, its manifest, measurement, and all that are kept."""
+    """JSON object: the current release, whether it is complete, its manifest and measurement; all that are kept."""
     now = current_id(layout, name)
     folder = None if now is None else layout.release(name, now)
     measured = os.path.join(layout.model(name), _MEASUREMENTS, "{}.json".format(now))

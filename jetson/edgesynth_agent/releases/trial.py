@@ -21,13 +21,12 @@ from edgesynth_agent.files import sha256_of
 from edgesynth_agent.gpu import device_model
 from edgesynth_agent.plan import check_plan
 from edgesynth_agent.plan_cache import build_in_child
-from edgesynth_agent.releases.order import FILES
+from edgesynth_agent.releases.order import ENGINE, FILES
 from edgesynth_agent.stats import quantile
 
-__all__ = ["ENGINE", "STEPS", "carry_out"]
+__all__ = ["STEPS", "carry_out"]
 
 STEPS = ("look", "build", "parity", "smoke")
-ENGINE = "engine.plan"
 
 _WORKSPACE_MIB = 1024  # scratch memory that a layer may use, as for measurements
 _SEED = 0

@@ -23,13 +23,17 @@ def uninstall(layout: Layout, remove_agent: Callable[[], None], lock: DeployLock
     disk.remove_tree(os.path.dirname(layout.socket))
     lock.remove()
     os.rmdir(layout.state)
-    for folder in (os.path.dirname(layout.agents), layout.units if layout.user else "", os.path.dirname(layout.state)):
-        _remove_empty(folder, stop=os.path.expanduser("~") if layout.user else os.path.dirname(os.path.dirname(folder)))
+    if layout.user:
+        home = os.path.expanduser("~")
+        _remove_empty(layout.units, home)
+        _remove_empty(os.path.dirname(layout.state), home)
+    else:
+        _remove_empty(os.path.dirname(layout.agents), os.path.dirname(os.path.dirname(layout.agents)))
     return {"networks": networks}
 
 
 def _remove_empty(folder: str, stop: str) -> None:
     """A folder that is empty, and those above it that then are, up to `stop`, which stays."""
-    while folder and folder != stop and os.path.isdir(folder) and not os.listdir(folder):
+    while folder.startswith(stop + os.sep) and os.path.isdir(folder) and not os.listdir(folder):
         os.rmdir(folder)
         folder = os.path.dirname(folder)
