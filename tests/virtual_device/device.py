@@ -43,7 +43,7 @@ class VirtualDevice(Faults):
     def create(
         cls, name: str, sudo: bool = True, disk_bytes: int = 2 << 30, owner: int | None = None, say=lambda text: None
     ) -> "VirtualDevice":
-        """Make it and boot it; returns when SSH lets both users in. It goes with the process `owner`, if there is one."""
+        """Make it and boot it; returns when SSH lets both users in. It is `down`ed with the process `owner`."""
         if len(name) > _NAME_MOST or not name.replace("-", "").isalnum():
             raise VirtualDeviceError(f"'{name}' is no name for a device: up to {_NAME_MOST} letters, digits and '-'")
         lower = root_file_system(say)
@@ -102,13 +102,13 @@ class VirtualDevice(Faults):
         # With --keep-unit it ends with 133 where the device wants to be started again.
         script = 'echo $$ >"$0/cgroup.procs" && while :; do "$@"; [ $? -eq 133 ] || exit; done'
         with (self.folder / "console.log").open("ab") as console:
-            subprocess.Popen(
-                ["sh", "-c", script, str(self.group.folder), *command],
+            subprocess.run(  # forked: nobody's child, it outlives this process
+                ["setsid", "--fork", "sh", "-c", script, str(self.group.folder), *command],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                start_new_session=True,
+                check=True,
             )
         self.wait_for_ssh()
 

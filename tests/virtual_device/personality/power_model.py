@@ -34,9 +34,7 @@ def milliwatts(rail, busy):
     """The power of a rail with `busy` processors (0 to 6, fractions too) at work."""
     busy = min(max(busy, 0.0), BUSY_MOST)
     points = list(zip(_BUSY, _MILLIWATTS[rail]))
-    for (left, low), (right, high) in zip(points, points[1:]):
-        if busy <= right:
-            break
+    (left, low), (right, high) = points[:2] if busy <= _BUSY[1] else points[1:]
     return low + (high - low) * (busy - left) / (right - left)
 
 
