@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 __all__ = [
     "BlockInfo",
     "BlockInsight",
+    "Comparison",
     "Cycle",
     "DataInfo",
     "Engine",
@@ -23,6 +24,7 @@ __all__ = [
     "Latency",
     "Measurement",
     "Network",
+    "OutputComparison",
     "Parity",
     "PrototypeInfo",
     "Record",
@@ -83,6 +85,29 @@ class Latency(Record):
     p99: float | None
 
 
+class OutputComparison(Record):
+    """One output of the network as it ran there, against that of the export, on all images of the reference.
+
+    Errors in units of the output; `max_abs_error` is None where an answer was no finite number. `argmax_agreement` is
+    the share of answers with the same greatest channel, None where there is none to choose.
+    """
+
+    max_abs_error: float | None
+    tolerance: float
+    argmax_agreement: float | None
+    passed: bool
+
+
+class Comparison(Record):
+    """All outputs against the reference of the export: the greatest error, the least agreement, and each output."""
+
+    images: int
+    max_abs_error: float | None
+    argmax_agreement: float | None
+    passed: bool
+    outputs: dict[str, OutputComparison]
+
+
 class Engine(Record):
     """What ran the network: back-end name ("onnxruntime", "tensorrt", "model" …), its version, its settings."""
 
@@ -125,7 +150,7 @@ class Measurement(Record):
     idle: list[IdleWindow] | None = None
     dynamic_energy_mj: float | None = None
     conditions: dict[str, Any] | None = None
-    reference: dict[str, Any] | None = None
+    reference: Comparison | None = None
 
 
 class Genome(Record):

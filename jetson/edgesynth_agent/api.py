@@ -13,10 +13,11 @@ from edgesynth_agent.jobs import JobRunner
 from edgesynth_agent.jsonhttp import JsonHandler, Route
 from edgesynth_agent.leases import Leases
 from edgesynth_agent.metrics import CONTENT_TYPE, metrics_text
+from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.replies import FileReply, JsonReply, LinesReply, Reply, TextReply
 from edgesynth_agent.request import parse_job_request, parse_lease_request
 from edgesynth_agent.requestio import parse_content_range
-from edgesynth_agent.store import ModelStore
+from edgesynth_agent.store import Uploads, UploadStore
 from edgesynth_agent.traces import TraceFolder
 
 __all__ = ["ApiHandler", "Parts"]
@@ -29,7 +30,8 @@ class Parts(NamedTuple):
 
     clock: Clock
     device: Device
-    models: ModelStore
+    uploads: Uploads
+    plans: PlanFolder
     jobs: JobStore
     traces: TraceFolder
     leases: Leases
@@ -60,6 +62,9 @@ class ApiHandler(JsonHandler):
         Route("GET", "/v1/models/{sha256}", "model"),
         Route("HEAD", "/v1/models/{sha256}", "model"),
         Route("PUT", "/v1/models/{sha256}", "put_model"),
+        Route("GET", "/v1/files/{sha256}", "file"),
+        Route("HEAD", "/v1/files/{sha256}", "file"),
+        Route("PUT", "/v1/files/{sha256}", "put_file"),
         Route("GET", "/v1/jobs", "jobs"),
         Route("POST", "/v1/jobs", "submit"),
         Route("GET", "/v1/jobs/{job}", "job"),
@@ -93,8 +98,12 @@ class ApiHandler(JsonHandler):
             jobs=parts.jobs.counts(),
             busy=parts.runner.running is not None,
             leased=parts.leases.current() is not None,
-            model_bytes=parts.models.total_bytes(),
-            trace_bytes=parts.traces.total_bytes(),
+            stored={
+                "models": parts.uploads.models.total_bytes(),
+                "files": parts.uploads.files.total_bytes(),
+                "plans": parts.plans.total_bytes(),
+                "traces": parts.traces.total_bytes(),
+            },
             connections=self.server.connections(),
             now=parts.device.now(power=parts.runner.running is None),
         )
@@ -115,26 +124,16 @@ class ApiHandler(JsonHandler):
         return JsonReply(200, self.parts.leases.release(lease_id))
 
     def model(self, digest: str) -> Reply:
-        size = self.parts.models.bytes_of(digest)
-        if size is not None:
-            return JsonReply(200, {"model": digest, "bytes": size})
-        here = self.parts.models.offset(digest)
-        what = "the device has {} bytes of it".format(here) if here else "the device does not have it"
-        error = NotFoundError(what, "model " + digest, "upload it, by PUT")
-        return JsonReply(404, {"error": error.document()}, {"Upload-Offset": str(here)})
+        return self._upload(self.parts.uploads.models, digest)
 
     def put_model(self, digest: str) -> Reply:
-        length = self.body.left
-        text = self.headers.get("Content-Range")
-        if text is None:
-            self.parts.models.put(digest, self.body, length)
-            return JsonReply(201, {"model": digest, "bytes": length})
-        part = parse_content_range(text, length)
-        whole = self.parts.models.put_part(digest, self.body, part.first, length, part.total)
-        if whole:
-            return JsonReply(201, {"model": digest, "bytes": part.total})
-        here = part.first + length
-        return JsonReply(202, {"model": digest, "bytes": here}, {"Upload-Offset": str(here)})
+        return self._put(self.parts.uploads.models, digest)
+
+    def file(self, digest: str) -> Reply:
+        return self._upload(self.parts.uploads.files, digest)
+
+    def put_file(self, digest: str) -> Reply:
+        return self._put(self.parts.uploads.files, digest)
 
     def jobs(self) -> Reply:
         return JsonReply(200, {"jobs": self.parts.jobs.latest()})
@@ -174,3 +173,26 @@ class ApiHandler(JsonHandler):
             what = "it has no trace: it is not done, or the trace is no longer kept"
             raise NotFoundError(what, "job " + job_id, "fetch a trace soon after its job")
         return FileReply(self.parts.traces.path(job_id), "application/gzip")
+
+    def _upload(self, store: UploadStore, digest: str) -> Reply:
+        """Whether it is here; how much of it is, where it is not."""
+        word, size = store.kind.word, store.bytes_of(digest)
+        if size is not None:
+            return JsonReply(200, {word: digest, "bytes": size})
+        here = store.offset(digest)
+        what = "the device has {} bytes of it".format(here) if here else "the device does not have it"
+        error = NotFoundError(what, "{} {}".format(word, digest), "upload it, by PUT")
+        return JsonReply(404, {"error": error.document()}, {"Upload-Offset": str(here)})
+
+    def _put(self, store: UploadStore, digest: str) -> Reply:
+        word, length = store.kind.word, self.body.left
+        text = self.headers.get("Content-Range")
+        if text is None:
+            store.put(digest, self.body, length)
+            return JsonReply(201, {word: digest, "bytes": length})
+        part = parse_content_range(text, length)
+        whole = store.put_part(digest, self.body, part.first, length, part.total)
+        if whole:
+            return JsonReply(201, {word: digest, "bytes": part.total})
+        here = part.first + length
+        return JsonReply(202, {word: digest, "bytes": here}, {"Upload-Offset": str(here)})

@@ -21,12 +21,17 @@ __all__ = [
     "temperatures_c",
 ]
 
-# Release notes of NVIDIA's JetPack archive, developer.nvidia.com/embedded/jetpack-archive.
+# Release notes of NVIDIA's JetPack archive, developer.nvidia.com/embedded/jetpack-archive. From 35.6.2 on as
+# github.com/OE4T/meta-tegra has them (docs/release-notes: the names and the first lines of JetPack-5.1.6-L4T-R35.6.4,
+# 6.2.3-L4T-R36.5.2, 7.1-L4T-R38.4.x, 7.2-L4T-R39.2.0, 7.2.1-L4T-R39.2.1); 35.6.1 and 36.4.7 as in
+# github.com/dusty-nv/jetson-containers (jetson_containers/l4t_version.py).
 _JETPACKS = {
     "28.2.1": "3.3", "32.2.1": "4.2.2", "32.3.1": "4.3", "32.4.3": "4.4", "32.4.4": "4.4.1", "32.5": "4.5",
     "32.5.1": "4.5.1", "32.6.1": "4.6", "32.7.1": "4.6.1", "32.7.2": "4.6.2", "32.7.3": "4.6.3", "32.7.4": "4.6.4",
     "32.7.5": "4.6.5", "32.7.6": "4.6.6", "35.1": "5.0.2", "35.2.1": "5.1", "35.3.1": "5.1.1", "35.4.1": "5.1.2",
-    "35.5": "5.1.3", "35.6": "5.1.4", "36.3": "6.0", "36.4": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
+    "35.5": "5.1.3", "35.6": "5.1.4", "35.6.1": "5.1.5", "35.6.2": "5.1.5", "35.6.4": "5.1.6", "36.3": "6.0",
+    "36.4": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1", "36.4.7": "6.2.1", "36.5": "6.2.2", "36.5.2": "6.2.3",
+    "38.2": "7.0", "38.2.1": "7.0", "38.4": "7.1", "39.2": "7.2", "39.2.1": "7.2.1",
 }  # fmt: skip
 
 _NVPMODEL = "usr/sbin/nvpmodel"

@@ -13,6 +13,7 @@ from edgesynth_agent.errors import EngineError, RequestError
 from edgesynth_agent.gpu import device_model
 from edgesynth_agent.onnx_file import read_summary
 from edgesynth_agent.plan_cache import Build, PlanWanted, plan_for
+from edgesynth_agent.plan_folder import PlanFolder
 
 __all__ = ["BACKENDS", "EngineWanted", "OpenEngine", "open_engine", "why_no_tensorrt"]
 
@@ -20,15 +21,15 @@ BACKENDS = ("onnxruntime",) + MODULES
 
 
 class EngineWanted(NamedTuple):
-    """`model` is the ONNX file. `backend` None chooses, `precision` None is the file's own. `plans` is the folder for
-    plans, by default beside the model."""
+    """`model` is the ONNX file. `backend` None chooses, `precision` None is the file's own. `plans` is where plans are
+    kept, by default beside the model."""
 
     model: str
     batch: int
     backend: Optional[str] = None
     precision: Optional[str] = None
     calibration_cache: Optional[str] = None
-    plans: Optional[str] = None
+    plans: Optional[PlanFolder] = None
 
 
 class OpenEngine(NamedTuple):
@@ -43,11 +44,12 @@ def open_engine(
     buffers: Callable[[], Buffers] = PyCudaBuffers,
     build: Optional[Build] = None,
     gpu: Callable[[], Optional[str]] = device_model,
+    on_build: Callable[[], None] = lambda: None,
 ) -> OpenEngine:
-    """Load the network, not yet prepared; a TensorRT plan is built first unless it is there.
+    """Load the network, not yet prepared. A TensorRT plan that is not there is built first, after a call of `on_build`.
 
-    Raises EngineError, RequestError for a precision that the engine does not make, RefusedError for a file that is
-    refused, StorageError.
+    Raises EngineError, RequestError for a precision or scales that the engine does not take, RefusedError for a file
+    that is refused, StorageError.
     """
     warnings: List[str] = []
     backend = wanted.backend
@@ -60,7 +62,7 @@ def open_engine(
         return OpenEngine(_onnxruntime(wanted), warnings)
     trt = load_module(backend)
     precision = wanted.precision or read_summary(wanted.model).precision
-    folder = wanted.plans or os.path.join(os.path.dirname(os.path.abspath(wanted.model)), "plans")
+    folder = wanted.plans or PlanFolder(os.path.join(os.path.dirname(os.path.abspath(wanted.model)), "plans"))
     model = gpu()
     if model is None:
         raise EngineError("it has no NVIDIA GPU that says its name", "this device", "ask for the engine onnxruntime")
@@ -73,7 +75,7 @@ def open_engine(
         batch=wanted.batch,
         calibration_cache=wanted.calibration_cache,
     )
-    plan = plan_for(order, folder, build)
+    plan = plan_for(order, folder, build, on_build)
     warnings += plan.manifest["warnings"]
     flags = {
         "builder_flags": plan.manifest["flags"],
@@ -87,6 +89,12 @@ def open_engine(
 
 
 def _onnxruntime(wanted: EngineWanted) -> Engine:
+    if wanted.calibration_cache is not None:
+        raise RequestError(
+            "ONNX Runtime takes no calibration cache",
+            "field 'calibration'",
+            "ask for tensorrt, or export with QuantizeLinear and DequantizeLinear nodes",
+        )
     engine = OnnxRuntimeEngine(wanted.model)
     if wanted.precision not in (None, engine.precision):
         engine.close()

@@ -84,11 +84,21 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         default="600",
         help="who may connect: the agent's user, or its group as well (default: %(default)s)",
     )
-    serve.add_argument("--store", required=True, metavar="DIR", help="folder for models and jobs, made if need be")
+    serve.add_argument("--store", required=True, metavar="DIR", help="folder for uploads and jobs, made if need be")
+    serve.add_argument("--plans", metavar="DIR", help="folder for engines that were built (default: STORE/plans)")
+    serve.add_argument(
+        "--root",
+        default=os.environ.get("EDGESYNTH_ROOT") or "/",
+        metavar="DIR",
+        help="where /etc, /proc, /sys and /usr are looked for; any but / makes all figures simulated"
+        " (default: $EDGESYNTH_ROOT, else /)",
+    )
     for option, default, about in (
         ("--job-memory-mib", None, "memory that a process of a job may have (default: 3/4 of this machine's)"),
         ("--model-mib", 2048, "size of the largest model that is taken (default: %(default)s)"),
-        ("--store-mib", 4096, "size of all models together; the longest unused go first (default: %(default)s)"),
+        ("--file-mib", 512, "size of the largest reference or calibration cache (default: %(default)s)"),
+        ("--store-mib", 4096, "size of all uploads together; the longest unused go first (default: %(default)s)"),
+        ("--plans-mib", 2048, "size of all built engines together, beside the uploads (default: %(default)s)"),
         ("--trace-mib", 1024, "size of all traces together; the oldest go first (default: %(default)s)"),
         ("--keep-jobs", 1000, "how many jobs to remember (default: %(default)s)"),
     ):

@@ -13,13 +13,14 @@ from edgesynth_agent.clock import MonotonicClock
 from edgesynth_agent.power import PowerSample, find_power_source
 from edgesynth_agent.power.ina3221 import find_ina3221
 from edgesynth_agent.power.readings import Reading
+from edgesynth_agent.simulation import simulation
+from edgesynth_agent.targets import compute_capability, targets_of
 
 __all__ = ["Device"]
 
 _PROBE_LIMIT_S = 60.0
 _SENSOR_LOOK_S = 0.3
 _RUNTIMES = ["numpy", "onnxruntime", "tensorrt"]
-_TARGETS = ["host"]
 
 
 class Device:
@@ -35,8 +36,8 @@ class Device:
         root: str = "/",
         call: Callable[[Dict[str, Any], float], Optional[Dict[str, Any]]] = call_worker,
     ) -> None:
+        self.root = root
         self._store = store
-        self._root = root
         self._call = call
         self._lock = threading.Lock()
         self._lasting: Optional[Dict[str, Any]] = None
@@ -47,7 +48,8 @@ class Device:
         return os.cpu_count() or 1
 
     def facts(self) -> Dict[str, Any]:
-        """JSON object. What is unknown is None, and `reasons` says why, by the name of the field.
+        """JSON object. What is unknown is None, and `reasons` says why, by the name of the field. `source` is what a
+        measurement here is called: "measured", or "simulated" with the reason.
 
         The first call takes as long as importing the runtimes and looking at the power sensor.
         """
@@ -57,7 +59,7 @@ class Device:
             facts = dict(self._lasting)
         now = self.now(power=False)
         reasons = dict(self._reasons, **now.pop("reasons"))
-        mode, reason = board.power_mode(self._root)
+        mode, reason = board.power_mode(self.root)
         if reason is not None:
             reasons["power_mode"] = reason
         del now["power_w"], reasons["power_w"]
@@ -67,11 +69,11 @@ class Device:
         """What changes: temperatures, clocks, memory, disk, and with `power` one reading of the input power."""
         reasons: Dict[str, str] = {}
         now: Dict[str, Any] = {}
-        now["temperatures_c"] = _put(reasons, "temperatures_c", board.temperatures_c(self._root))
-        now["clocks_mhz"] = _put(reasons, "clocks_mhz", board.clocks_mhz(self._root))
+        now["temperatures_c"] = _put(reasons, "temperatures_c", board.temperatures_c(self.root))
+        now["clocks_mhz"] = _put(reasons, "clocks_mhz", board.clocks_mhz(self.root))
         not_asked = (None, "a job measures it, and must not be disturbed")
         now["power_w"] = _put(reasons, "power_w", self._power_w() if power else not_asked)
-        total, available = board.memory_bytes(self._root)
+        total, available = board.memory_bytes(self.root)
         for name, value in (("memory_bytes", total), ("memory_available_bytes", available)):
             now[name] = _put(reasons, name, (value, None if value is not None else "/proc/meminfo does not say"))
         try:
@@ -85,14 +87,15 @@ class Device:
 
     def is_target(self, name: str) -> bool:
         """Whether figures taken here may carry the name of that target."""
-        return name in _TARGETS
+        return name in targets_of(self.root)
 
     def _collect(self) -> Dict[str, Any]:
         reasons: Dict[str, str] = {}
-        l4t = _put(reasons, "l4t", board.l4t_version(self._root))
+        l4t = _put(reasons, "l4t", board.l4t_version(self.root))
         model = board.first_text(self._path("proc/device-tree/model"), self._path("sys/class/dmi/id/product_name"))
         no_model = "neither the device tree nor DMI says it"
         cpu = self._cpu_name()
+        why_simulated = simulation(self.root)
         facts = {
             "hostname": socket.gethostname(),
             "model": _put(reasons, "model", (model, None if model else no_model)),
@@ -102,13 +105,17 @@ class Device:
             "kernel": platform.release(),
             "python": platform.python_version(),
             "agent": __version__,
-            "targets": _TARGETS,
+            "source": "measured" if why_simulated is None else "simulated",
+            "targets": targets_of(self.root),
             "l4t": l4t,
             "jetpack": _put(reasons, "jetpack", board.jetpack_of(l4t)),
-            "cuda": _put(reasons, "cuda", board.cuda_version(self._root)),
+            "cuda": _put(reasons, "cuda", board.cuda_version(self.root)),
+            "compute_capability": _put(reasons, "compute_capability", compute_capability(self.root)),
             "runtimes": self._runtimes(),
             "power": self._power(),
         }
+        if why_simulated is not None:
+            reasons["source"] = why_simulated
         self._reasons = reasons
         return facts
 
@@ -121,7 +128,7 @@ class Device:
 
     def _power(self) -> Dict[str, Any]:
         """The facts of the power sensor, with its rails and how often it was seen to update."""
-        source = find_power_source(MonotonicClock(), self._root)
+        source = find_power_source(MonotonicClock(), self.root)
         if source.absence is None:
             source.prepare()
             source.start()
@@ -131,7 +138,7 @@ class Device:
 
     def _power_w(self) -> board.Known:
         """One reading of the input power."""
-        sensor = find_ina3221(self._root)
+        sensor = find_ina3221(self.root)
         if isinstance(sensor, str):
             return None, sensor
         try:
@@ -144,7 +151,7 @@ class Device:
         return PowerSample(*samples[0]).power_w, None
 
     def _path(self, path: str) -> str:
-        return os.path.join(self._root, path)
+        return os.path.join(self.root, path)
 
     def _cpu_name(self) -> Optional[str]:
         for line in (board.first_text(self._path("proc/cpuinfo")) or "").splitlines():

@@ -35,13 +35,15 @@ def measurement_document(
     run: Run,
     reference: Optional[Dict[str, Any]] = None,
 ) -> Dict[str, Any]:
-    """One measurement. `reference` is what came of the comparison with reference outputs, where there were any."""
+    """One measurement, of the source that `device` is of. `reference` is what came of the comparison with reference
+    outputs, where there were any."""
     flags = dict(engine.flags)
     flags.update(schedule._asdict(), warmup_s=run.warmup_s, inputs="normal noise", seed=seed)
     document: Dict[str, Any] = {
         "schema": SCHEMA,
         "target": target,
-        "source": "measured",
+        # A trace of an agent that did not know simulated devices says nothing: there were none.
+        "source": device.get("source", "measured"),
         "device": device,
         "engine": {
             "backend": engine.backend,

@@ -2,17 +2,18 @@
 
 import logging
 import threading
-import uuid
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from edgesynth_agent.child import WorkerProcess
 from edgesynth_agent.device import Device
-from edgesynth_agent.errors import AgentError, BusyError, RefusedError, StorageError, WorkerError, internal_error
+from edgesynth_agent.errors import AgentError, BusyError, RefusedError, StorageError, internal_error
 from edgesynth_agent.job_store import TERMINAL, JobStore
 from edgesynth_agent.leases import Lease, Leases
 from edgesynth_agent.limits import JobLimits, default_memory_mib
+from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.request import JobRequest
-from edgesynth_agent.store import ModelStore
+from edgesynth_agent.running import Ending, RunningJob
+from edgesynth_agent.store import Uploads
 from edgesynth_agent.traces import TraceFolder
 
 __all__ = ["JobRunner"]
@@ -22,34 +23,10 @@ _LOOK_S = 1.0  # how often to look whether somebody who waits for events is stil
 _RETRY_S = 1.0
 _CPU_MARGIN_S = 60
 _TRACE_MIB = 512
-_MOST_EVENTS = 10000
 
 _log = logging.getLogger("edgesynth_agent")
 
 StartWorker = Callable[[Dict[str, Any], JobLimits], WorkerProcess]
-
-
-class _Ending(NamedTuple):
-    """How a job ended; `reason` is None for one that is done."""
-
-    status: str
-    reason: Optional[str] = None
-    result: Optional[Dict[str, Any]] = None
-    error: Optional[Dict[str, str]] = None
-
-
-class _Running:
-    """The one job that is under way. What is asked of it from outside is under the runner's lock."""
-
-    def __init__(self, request: JobRequest, lease: Lease) -> None:
-        self.id = uuid.uuid4().hex[:12]
-        self.request = request
-        self.lease = lease
-        self.stage = "queued"
-        self.cancelled: Optional[_Ending] = None
-        self.timed_out = False
-        self.worker: Optional[WorkerProcess] = None
-        self.ended = threading.Event()
 
 
 class JobRunner:
@@ -61,16 +38,18 @@ class JobRunner:
 
     def __init__(
         self,
-        store: ModelStore,
+        uploads: Uploads,
         device: Device,
+        plans: PlanFolder,
         jobs: JobStore,
         traces: TraceFolder,
         leases: Leases,
         memory_mib: Optional[int] = None,
         start_worker: StartWorker = WorkerProcess,
     ) -> None:
-        self._store = store
+        self._uploads = uploads
         self._device = device
+        self._plans = plans
         self._jobs = jobs
         self._traces = traces
         self._leases = leases
@@ -79,7 +58,7 @@ class JobRunner:
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._happened = 0
-        self._running: Optional[_Running] = None
+        self._running: Optional[RunningJob] = None
         self._stopping = threading.Event()
         leases.on_end = self._lease_ended
 
@@ -92,8 +71,8 @@ class JobRunner:
     def submit(self, request: JobRequest, lease_id: Optional[str], key: Optional[str] = None) -> Dict[str, Any]:
         """Start a job; its document. With the `key` of an earlier job, that job, whatever became of it.
 
-        Raises LeaseError, BusyError (a job runs), NotFoundError (no such model), RefusedError (other target, or the
-        key is of another request), StorageError.
+        Raises LeaseError, BusyError (a job runs), NotFoundError (no such model or file), RefusedError (other target, or
+        the key is of another request), StorageError.
         """
         with self._lock:
             earlier = None if key is None else self._jobs.with_key(key)
@@ -117,12 +96,12 @@ class JobRunner:
                 )
             if self._stopping.is_set():
                 raise BusyError("the agent is stopping", "this device", "ask again once it is back")
-            self._store.pin(request.model)
-            job = _Running(request, lease)
+            self._uploads.pin(request)
+            job = RunningJob(request, lease)
             try:
                 self._jobs.add(job.id, key, lease.holder, request.document())
             except BaseException:
-                self._store.unpin(request.model)
+                self._uploads.unpin(request)
                 raise
             self._running = job
             threading.Thread(target=self._run, args=(job,), daemon=True).start()
@@ -180,31 +159,31 @@ class JobRunner:
                 return
             if job.cancelled is None:
                 error = {"what": what, "where": "job " + job.id, "next": "submit it again"}
-                job.cancelled = _Ending("cancelled", reason, None, error)
+                job.cancelled = Ending("cancelled", reason, None, error)
             if job.worker is not None:
                 job.worker.kill()
         job.ended.wait(_STOP_LIMIT_S)
 
-    def _run(self, job: _Running) -> None:
+    def _run(self, job: RunningJob) -> None:
         try:
             ending = self._carry_out(job)
         except AgentError as error:
-            ending = _Ending("failed", "error", None, error.document())
+            ending = Ending("failed", "error", None, error.document())
         except Exception as error:
             _log.exception("job %s", job.id)
-            ending = _Ending("failed", "error", None, internal_error(error, "job " + job.id).document())
+            ending = Ending("failed", "error", None, internal_error(error, "job " + job.id).document())
         with self._lock:
             job.worker = None
             ending = job.cancelled or ending
         self._record(job, ending)
-        self._store.unpin(job.request.model)
+        self._uploads.unpin(job.request)
         with self._lock:
             self._running = None
         job.ended.set()
         self._notify()
         _log.info("job %s: %s%s", job.id, ending.status, " ({what})".format(**ending.error) if ending.error else "")
 
-    def _record(self, job: _Running, ending: _Ending) -> None:
+    def _record(self, job: RunningJob, ending: Ending) -> None:
         """Write down how a job ended. While the disk does not take it, the job has not ended."""
         while True:
             try:
@@ -233,43 +212,29 @@ class JobRunner:
         except (OSError, StorageError) as error:
             _log.warning("old jobs and traces are still there: %s", error)
 
-    def _carry_out(self, job: _Running) -> _Ending:
+    def _carry_out(self, job: RunningJob) -> Ending:
+        request, uploads = job.request, self._uploads
         order = {
             "do": "measure",
-            "model": self._store.path(job.request.model),
-            "request": job.request.document(),
+            "model": uploads.models.path(request.model),
+            "request": request.document(),
             "device": self._device.facts(),
+            "root": self._device.root,
             "trace": self._traces.path(job.id),
+            "plans": self._plans.root,
+            "plans_bytes": self._plans.max_bytes,
         }
-        limits = JobLimits(self._memory_mib, int(job.request.limit_s * self._device.cpus) + _CPU_MARGIN_S, _TRACE_MIB)
+        order.update({name: uploads.files.path(digest) for name, digest in request.files().items()})
+        longest_s = request.limit_s + request.longest_build_s
+        limits = JobLimits(self._memory_mib, int(longest_s * self._device.cpus) + _CPU_MARGIN_S, _TRACE_MIB)
         with self._lock:
             if job.cancelled is not None:
                 return job.cancelled
             worker = job.worker = self._start_worker(order, limits)
         self._progress(job, "starting", 0.0)
-        timer = threading.Timer(job.request.limit_s, self._time_out, args=(job, worker))
-        timer.daemon = True
-        timer.start()
-        said = self._listen(job, worker)
-        how = worker.finish()
-        timer.cancel()
-        if said.get("result") is not None:
-            return _Ending("done", None, said["result"])
-        if said.get("error") is not None:
-            return _Ending("failed", "error", None, said["error"])
-        return self._death(job, worker, how)
+        return job.hear_out(worker, self._memory_mib, self._progress)
 
-    def _listen(self, job: _Running, worker: WorkerProcess) -> Dict[str, Any]:
-        """The last word of a worker: its result, or its error."""
-        last: Dict[str, Any] = {}
-        for index, event in enumerate(worker.events()):
-            if event.get("result") is not None or event.get("error") is not None:
-                last = event
-            elif index < _MOST_EVENTS:
-                self._progress(job, str(event.get("stage", job.stage)), float(event.get("progress", 0.0)))
-        return last
-
-    def _progress(self, job: _Running, stage: str, share: float) -> None:
+    def _progress(self, job: RunningJob, stage: str, share: float) -> None:
         job.stage = stage
         try:
             self._jobs.progress(job.id, stage, share)
@@ -281,17 +246,3 @@ class JobRunner:
         with self._changed:
             self._happened += 1
             self._changed.notify_all()
-
-    def _time_out(self, job: _Running, worker: WorkerProcess) -> None:
-        job.timed_out = True
-        worker.kill()
-
-    def _death(self, job: _Running, worker: WorkerProcess, how: Optional[str]) -> _Ending:
-        if job.timed_out:
-            what = "it was not done within {:g} s".format(job.request.limit_s)
-            error = WorkerError(what, "the worker, " + job.stage, "give a greater limit_s or fewer windows")
-            return _Ending("failed", "time_limit", None, error.document())
-        _log.error("job %s: the last words of its worker:\n%s", job.id, worker.last_words())
-        next_step = "it may use {} MiB: try a smaller model, or see the agent's log".format(self._memory_mib)
-        error = WorkerError("it " + (how or "ended without a result"), "the worker, " + job.stage, next_step)
-        return _Ending("failed", "died", None, error.document())

@@ -12,20 +12,19 @@ def metrics_text(
     jobs: Mapping[str, int],
     busy: bool,
     leased: bool,
-    model_bytes: int,
-    trace_bytes: int,
+    stored: Mapping[str, int],
     connections: int,
     now: Mapping[str, Any],
 ) -> str:
-    """All metrics. `now` is `Device.now()`; what it does not know is left out, never 0."""
+    """All metrics. `stored` is bytes by kind, `now` is `Device.now()`; what that does not know is left out, never 0."""
     lines: List[str] = []
     _family(lines, "uptime_seconds", "gauge", "Time since the agent started.", {"": uptime_s})
     by_status = {_labels(status=status): count for status, count in jobs.items()}
     _family(lines, "jobs", "gauge", "Jobs that are remembered, by status.", by_status)
     _family(lines, "busy", "gauge", "Whether a job runs.", {"": int(busy)})
     _family(lines, "leased", "gauge", "Whether somebody has the lease.", {"": int(leased)})
-    stored = {_labels(kind="models"): model_bytes, _labels(kind="traces"): trace_bytes}
-    _family(lines, "store_bytes", "gauge", "Bytes that are kept.", stored)
+    by_kind = {_labels(kind=kind): size for kind, size in stored.items()}
+    _family(lines, "store_bytes", "gauge", "Bytes that are kept.", by_kind)
     _family(lines, "connections", "gauge", "Connections that are open.", {"": connections})
     temperatures = {_labels(zone=zone): value for zone, value in (now["temperatures_c"] or {}).items()}
     _family(lines, "temperature_celsius", "gauge", "Temperatures of the device.", temperatures)

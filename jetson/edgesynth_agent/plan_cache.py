@@ -8,19 +8,18 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from edgesynth_agent.build import BuildRequest
 from edgesynth_agent.errors import EngineError, RefusedError, StorageError
 from edgesynth_agent.files import sha256_of
 from edgesynth_agent.plan import check_plan, manifest_path
+from edgesynth_agent.plan_folder import PlanFolder
 
 __all__ = ["PlanWanted", "ReadyPlan", "build_in_child", "plan_for"]
 
 # Scratch memory that a layer may use: a GPU of a Jetson shares its memory with everything else.
 _WORKSPACE_MIB = 1024
-_MOST_BYTES = 2 * 1024**3
-_SUFFIX = ".plan"
 
 Build = Callable[[BuildRequest], Dict[str, Any]]
 
@@ -46,9 +45,9 @@ class ReadyPlan(NamedTuple):
 
 
 def plan_for(
-    wanted: PlanWanted, folder: str, build: Optional[Build] = None, most_bytes: int = _MOST_BYTES
+    wanted: PlanWanted, folder: PlanFolder, build: Optional[Build] = None, on_build: Callable[[], None] = lambda: None
 ) -> ReadyPlan:
-    """The plan in `folder`, built if need be; then the longest unused ones go until all are `most_bytes` at most.
+    """The plan in `folder`, built if need be, after a call of `on_build`; then the folder is trimmed.
 
     Raises EngineError when it cannot be built, RefusedError when what was built is for something else, StorageError
     when the folder cannot be written.
@@ -56,19 +55,20 @@ def plan_for(
     try:
         onnx_sha256 = sha256_of(wanted.onnx)
         calibration = None if wanted.calibration_cache is None else sha256_of(wanted.calibration_cache)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.makedirs(folder.root, mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(
             error.strerror or str(error), str(error.filename), "free space, or upload it again"
         ) from error
     key = dict(wanted._asdict(), onnx=onnx_sha256, calibration_cache=calibration, workspace_mib=_WORKSPACE_MIB)
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    path = os.path.join(folder, name + _SUFFIX)
+    path = folder.path(name)
     hit = True
     try:
         data = _checked(wanted, path, onnx_sha256, calibration)
     except RefusedError:  # not there, cut off, or of a module that was replaced under its name
         hit = False
+        on_build()
         (build or build_in_child)(
             BuildRequest(
                 onnx=wanted.onnx,
@@ -76,7 +76,7 @@ def plan_for(
                 module=wanted.module,
                 precision=wanted.precision,
                 workspace_mib=_WORKSPACE_MIB,
-                timing_cache_folder=folder,
+                timing_cache_folder=folder.root,
                 calibration_cache=wanted.calibration_cache,
                 device_model=wanted.device_model,
                 batch=wanted.batch,
@@ -85,7 +85,7 @@ def plan_for(
         data = _checked(wanted, path, onnx_sha256, calibration)
     with open(manifest_path(path), encoding="utf-8") as file:
         manifest = json.load(file)
-    _trim(folder, path, most_bytes)
+    folder.trim(path)
     return ReadyPlan(data, manifest, hit)
 
 
@@ -138,23 +138,3 @@ def _checked(wanted: PlanWanted, path: str, onnx_sha256: str, calibration_sha256
         onnx_sha256=onnx_sha256,
         calibration_sha256=calibration_sha256,
     )
-
-
-def _trim(folder: str, used: str, most_bytes: int) -> None:
-    """Remove plans, the longest unused first, but never the one in use. What cannot be removed stays."""
-    try:
-        os.utime(used)
-        found: List[Tuple[int, int, str]] = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(_SUFFIX):
-                    status = entry.stat()
-                    found.append((status.st_mtime_ns, status.st_size, entry.path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total > most_bytes and path != used:
-                os.unlink(path)
-                os.unlink(manifest_path(path))
-                total -= size
-    except OSError:
-        pass  # the next one tries again

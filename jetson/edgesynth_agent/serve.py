@@ -16,8 +16,10 @@ from edgesynth_agent.errors import BusyError, StorageError
 from edgesynth_agent.job_store import JobStore
 from edgesynth_agent.jobs import JobRunner
 from edgesynth_agent.leases import Leases
+from edgesynth_agent.plan_folder import PlanFolder
+from edgesynth_agent.room import Room
 from edgesynth_agent.server import AgentServer
-from edgesynth_agent.store import ModelStore
+from edgesynth_agent.store import FILE, MODEL, Uploads, UploadStore
 from edgesynth_agent.systemd import ServiceManager
 from edgesynth_agent.traces import TraceFolder
 
@@ -58,16 +60,20 @@ def make_parts(arguments: argparse.Namespace) -> Parts:
     """Everything but the socket. Jobs that an agent left that was killed have ended afterwards."""
     folder = os.path.abspath(arguments.store)
     clock = MonotonicClock()
-    models = ModelStore(folder, arguments.model_mib * _MIB, arguments.store_mib * _MIB)
+    room = Room(folder, arguments.store_mib * _MIB)
+    uploads = Uploads(
+        UploadStore(room, MODEL, arguments.model_mib * _MIB), UploadStore(room, FILE, arguments.file_mib * _MIB)
+    )
+    plans = PlanFolder(arguments.plans or os.path.join(folder, "plans"), arguments.plans_mib * _MIB)
     jobs = JobStore(os.path.join(folder, "jobs.sqlite"), arguments.keep_jobs)
     traces = TraceFolder(os.path.join(folder, "traces"), arguments.trace_mib * _MIB)
     for job_id in jobs.recover():
         _log.warning("job %s was interrupted", job_id)
     traces.keep_only(set(jobs.with_trace()))
-    device = Device(folder)
+    device = Device(folder, os.path.abspath(arguments.root))
     leases = Leases(clock)
-    runner = JobRunner(models, device, jobs, traces, leases, arguments.job_memory_mib)
-    return Parts(clock, device, models, jobs, traces, leases, runner, clock.now_s())
+    runner = JobRunner(uploads, device, plans, jobs, traces, leases, arguments.job_memory_mib)
+    return Parts(clock, device, uploads, plans, jobs, traces, leases, runner, clock.now_s())
 
 
 def _lock_folder(path: str) -> int:

@@ -2,11 +2,11 @@
 
 The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "trial", "step": …}, see
 `releases.trial`, or {"do": "measure", "model": path, "request": {…}, "device": {…}, "trace": path}, and perhaps
-"reference" (path: outputs to compare with), "calibration" (path: scales for int8) and "plans" (folder for engines that
-were built; by default beside the model); each has "parent", the process that gave it, and "limits"
-(`limits.JobLimits`), and perhaps "user", the name of the user to become. The worker ends as soon as stdin does. Its
-stdout carries events, one JSON object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or
-{"error": {what, where, next}}.
+"reference" (path: outputs to compare with), "calibration" (path: scales for int8), "plans" (folder for engines that
+were built; by default beside the model), "plans_bytes" (the most that is kept there) and "root" (where sensors are
+looked for, by default /); each has "parent", the process that gave it, and "limits" (`limits.JobLimits`), and perhaps
+"user", the name of the user to become. The worker ends as soon as stdin does. Its stdout carries events, one JSON
+object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or {"error": {what, where, next}}.
 """
 
 import json
@@ -19,15 +19,19 @@ from typing import Any, BinaryIO, Callable, Dict, Optional
 from edgesynth_agent.choose import EngineWanted, open_engine
 from edgesynth_agent.clock import MonotonicClock
 from edgesynth_agent.conditions import SysfsConditions
+from edgesynth_agent.countdown import BUILDING
 from edgesynth_agent.document import EngineFacts
 from edgesynth_agent.engines import Engine
 from edgesynth_agent.engines.reference import compare, read_reference, require
 from edgesynth_agent.errors import AgentError, EngineError, internal_error
 from edgesynth_agent.limits import JobLimits, apply_limits, become
 from edgesynth_agent.measure import measure
+from edgesynth_agent.plan_folder import MAX_PLAN_BYTES, PlanFolder
 from edgesynth_agent.power import find_power_source
 from edgesynth_agent.request import JobRequest, parse_job_request
 from edgesynth_agent.run_trace import RunTrace, write_run_trace
+from edgesynth_agent.sidecar import read_calibration
+from edgesynth_agent.simulation import simulation
 
 __all__ = ["run_worker"]
 
@@ -74,21 +78,15 @@ def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
 
 def _measure(order: Dict[str, Any], request: JobRequest, emit: Emit) -> Dict[str, Any]:
     emit({"stage": "loading", "progress": 0.0})
-    wanted = EngineWanted(
-        model=order["model"],
-        batch=request.batch,
-        backend=request.engine,
-        precision=request.precision,
-        calibration_cache=order.get("calibration"),
-        plans=order.get("plans"),
-    )
-    engine, warnings = open_engine(wanted)
+    root = order.get("root", "/")
+    engine, warnings = open_engine(_wanted(order, request), on_build=lambda: emit({"stage": BUILDING, "progress": 0.0}))
+    emit({"stage": "loading", "progress": 0.0})
     engine.prepare(request.batch, _SEED)
     reference = _compared(order, request, engine, emit)
     clock = MonotonicClock()
-    power = find_power_source(clock)
+    power = find_power_source(clock, root)
     power.prepare()
-    conditions = SysfsConditions(clock, engine.processor)
+    conditions = SysfsConditions(clock, engine.processor, root)
     run = measure(
         engine,
         clock,
@@ -99,11 +97,31 @@ def _measure(order: Dict[str, Any], request: JobRequest, emit: Emit) -> Dict[str
     )
     facts = EngineFacts.of(engine)
     engine.close()
+    why_simulated = simulation(root)
+    source = "measured" if why_simulated is None else "simulated"
+    if why_simulated is not None:
+        warnings = ["simulated: " + why_simulated] + warnings
     run = run._replace(warnings=warnings + run.warnings)
-    device = dict(order["device"], power=power.facts())
+    device = dict(order["device"], power=power.facts(), source=source)
     trace = RunTrace(request.target, device, facts, request.batch, _SEED, request.schedule, run, reference)
     write_run_trace(order["trace"], trace)
     return trace.document()
+
+
+def _wanted(order: Dict[str, Any], request: JobRequest) -> EngineWanted:
+    """What to open. Raises RefusedError for a calibration cache that is none."""
+    calibration = order.get("calibration")
+    if calibration is not None:
+        read_calibration(calibration)
+    plans = order.get("plans")
+    return EngineWanted(
+        model=order["model"],
+        batch=request.batch,
+        backend=request.engine,
+        precision=request.precision,
+        calibration_cache=calibration,
+        plans=None if plans is None else PlanFolder(plans, order.get("plans_bytes", MAX_PLAN_BYTES)),
+    )
 
 
 def _compared(order: Dict[str, Any], request: JobRequest, engine: Engine, emit: Emit) -> Optional[Dict[str, Any]]:

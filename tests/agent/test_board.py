@@ -3,6 +3,7 @@
 import pytest
 from edgesynth_agent import board
 from edgesynth_agent.device import Device
+from edgesynth_exporters.targets import TARGETS
 
 from tests.agent.fake_sysfs import FakeSysfs
 
@@ -26,6 +27,7 @@ def tx2(tree):
     """A TX2 with JetPack 4.6.1."""
     tree.write("etc/nv_tegra_release", RELEASE.format(32, "7.1"))
     tree.write("proc/device-tree/model", "quill\0")
+    tree.write("proc/device-tree/compatible", "nvidia,quill\0nvidia,p2597-0000+p3310-1000\0nvidia,tegra186\0")
     tree.write("proc/meminfo", "MemTotal:        8040408 kB\nMemFree:  100 kB\nMemAvailable:    5000000 kB")
     tree.write("proc/cpuinfo", "processor : 0\nHardware : quill")
     tree.write("usr/local/cuda/version.txt", "CUDA Version 10.2.300")
@@ -64,14 +66,18 @@ def test_all_that_a_tx2_says(tx2, root):
     assert facts["power"]["sensor"] == "ina3221"
     assert facts["power"]["total_rule"] == "VDD_IN"
     assert "update_period_s" in facts["power"]
-    assert facts["reasons"] == {}
+    assert (facts["targets"], facts["compute_capability"]) == (["host", "tx2"], "6.2")
+    assert facts["source"] == "simulated"
+    assert facts["reasons"] == {"source": f"its sensors and facts are the files under {root}"}
 
 
 def test_what_nothing_says_is_unknown_with_a_reason(root):
     facts = device(root).facts()
     unknown = {name for name, value in facts.items() if value is None}
-    assert unknown == set(facts["reasons"])
+    assert unknown | {"source"} == set(facts["reasons"])
+    assert facts["targets"] == ["host"]
     assert unknown >= {"model", "l4t", "jetpack", "cuda", "power_mode", "clocks_mhz", "temperatures_c", "memory_bytes"}
+    assert facts["compute_capability"] is None
     assert facts["power"]["reason"]
 
 
@@ -89,7 +95,12 @@ def test_power_now_is_one_reading_and_never_while_a_job_measures(tx2, root):
         ((32, "7.1"), "32.7.1", "4.6.1"),
         ((35, "1.0"), "35.1.0", "5.0.2"),
         ((35, "5.0"), "35.5.0", "5.1.3"),
+        ((35, "6.1"), "35.6.1", "5.1.5"),
         ((36, "4.3"), "36.4.3", "6.2"),
+        ((38, "4.0"), "38.4.0", "7.1"),
+        ((39, "2.1"), "39.2.1", "7.2.1"),
+        ((38, "3.0"), "38.3.0", None),
+        ((40, "1.0"), "40.1.0", None),
         ((32, "99.9"), "32.99.9", None),
     ],
 )
@@ -99,6 +110,12 @@ def test_releases(tree, root, release, l4t, jetpack):
     found, reason = board.jetpack_of(l4t)
     assert found == jetpack
     assert (reason is None) == (jetpack is not None)
+
+
+def test_the_workstation_knows_the_same_releases():
+    for target in TARGETS.values():
+        if target.jetpack is not None:
+            assert board.jetpack_of(target.l4t) == (target.jetpack, None)
 
 
 def test_a_release_of_another_form_is_unknown(tree, root):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.agent import api
 from tests.agent.models import save_conv
+from tests.agent.references import save_reference
 from tests.agent.running import RunningAgent
 from tests.needs import need
 
@@ -27,7 +28,7 @@ def session(tmp_path_factory):
     """Each command and what it printed."""
     need(subprocess.run(["which", "curl"], check=False, capture_output=True).returncode == 0, "curl")
     home = tmp_path_factory.mktemp("home")
-    save_conv(home / "model.onnx")
+    save_reference(save_conv(home / "model.onnx"), home / "model.reference.npz")
     save_conv(home / "other.onnx", seed=1)
     script = "\n".join(BLOCKS[1:])
     for slow, fast in SHORTER.items():
@@ -59,7 +60,13 @@ def test_no_example_is_refused(session):
 
 def test_they_show_what_the_text_says(session):
     text = "".join(session[0])
-    for part in ('"status": "done"', '"reason": "request"', "Upload-Offset: 100", "edgesynth_agent_busy 0"):
+    for part in (
+        '"status": "done"',
+        '"argmax_agreement": 1.0',
+        '"reason": "request"',
+        "Upload-Offset: 100",
+        "edgesynth_agent_busy 0",
+    ):
         assert part in text
 
 

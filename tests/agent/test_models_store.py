@@ -11,12 +11,12 @@ import onnx
 import pytest
 from edgesynth_agent.errors import AgentError, NotFoundError, RefusedError, RequestError, StorageError, TooLargeError
 from edgesynth_agent.onnx_file import read_summary
-from edgesynth_agent.store import ModelStore
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.agent.models import save_conv
+from tests.agent.stores import model_store
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def store(root):
-    return ModelStore(str(root), max_bytes=100_000)
+    return model_store(root, max_bytes=100_000)
 
 
 def put(store, data, digest=None, length=None):
@@ -85,14 +85,14 @@ class TestStore:
     def test_what_a_killed_agent_left_is_removed(self, store, root, model):
         digest = put(store, model)
         (root / "abc.partial").write_bytes(b"half")
-        again = ModelStore(str(root))
+        again = model_store(root)
         assert [path.name for path in root.iterdir()] == [digest + ".onnx"]
         assert digest in again
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(StorageError, match="file"):
-            ModelStore(str(tmp_path / "file" / "store"))
+            model_store(tmp_path / "file" / "store")
 
 
 class TestSummary:

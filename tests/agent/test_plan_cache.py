@@ -11,6 +11,7 @@ from edgesynth_agent.choose import EngineWanted, open_engine
 from edgesynth_agent.engines.buffers import HostBuffers
 from edgesynth_agent.errors import EngineError, RefusedError, RequestError
 from edgesynth_agent.plan_cache import PlanWanted, build_in_child, plan_for
+from edgesynth_agent.plan_folder import PlanFolder
 
 from tests.agent.engine_models import save_layers
 from tests.agent.fake_tensorrt import DEVICE, RELEASES, install, make
@@ -25,7 +26,7 @@ def onnx(tmp_path):
 
 @pytest.fixture
 def plans(tmp_path):
-    return str(tmp_path / "plans")
+    return PlanFolder(str(tmp_path / "plans"))
 
 
 def wanted(onnx, **changes):
@@ -60,7 +61,7 @@ def test_a_plan_is_built_once_and_then_found(onnx, plans, build):
     assert first.data == second.data
     assert first.manifest["key"]["device_model"] == DEVICE
     assert build.asked[0].workspace_mib <= 1024
-    assert build.asked[0].timing_cache_folder == plans
+    assert build.asked[0].timing_cache_folder == plans.root
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_another_model_or_calibration_is_another_plan(onnx, plans, build, tmp_pa
 @pytest.mark.parametrize("damage", ["plan", "manifest", "cut"])
 def test_a_damaged_plan_is_built_again_and_never_loaded(onnx, plans, build, damage):
     first = plan_for(wanted(onnx), plans, build)
-    (path,) = Path(plans).glob("*.plan")
+    (path,) = Path(plans.root).glob("*.plan")
     if damage == "manifest":
         path.with_name(path.name + ".json").unlink()
     else:
@@ -104,15 +105,42 @@ def test_a_module_that_says_another_version_than_it_builds_is_refused(onnx, plan
 def test_the_longest_unused_plans_go_first(onnx, plans, build):
     for index, batch in enumerate((1, 2, 3)):
         plan_for(wanted(onnx, batch=batch), plans, build)
-        (newest,) = [path for path in Path(plans).glob("*.plan") if path.stat().st_mtime > 1e6]
+        (newest,) = [path for path in Path(plans.root).glob("*.plan") if path.stat().st_mtime > 1e6]
         os.utime(newest, (1000 + index, 1000 + index))
-    plan_for(wanted(onnx, batch=1), plans, build, most_bytes=newest.stat().st_size * 2)
+    full = PlanFolder(plans.root, plans.total_bytes() - 1)
+    plan_for(wanted(onnx, batch=1), full, build)
+    assert len(list(Path(plans.root).glob("*.plan.json"))) == 2
     assert [plan_for(wanted(onnx, batch=batch), plans, build).hit for batch in (1, 3, 2)] == [True, True, False]
 
 
 def test_one_plan_is_kept_however_large(onnx, plans, build):
-    plan_for(wanted(onnx), plans, build, most_bytes=1)
-    assert plan_for(wanted(onnx), plans, build, most_bytes=1).hit
+    tiny = PlanFolder(plans.root, 1)
+    plan_for(wanted(onnx), tiny, build)
+    assert plan_for(wanted(onnx), tiny, build).hit
+
+
+def test_a_manifest_that_is_gone_does_not_stop_the_rest_from_going(onnx, plans, build):
+    for batch in (1, 2, 3):
+        plan_for(wanted(onnx, batch=batch), plans, build)
+    for manifest in Path(plans.root).glob("*.json"):
+        manifest.unlink()
+    plan_for(wanted(onnx, batch=4), PlanFolder(plans.root, 1), build)
+    assert len(list(Path(plans.root).glob("*.plan"))) == 1
+
+
+def test_what_is_kept_is_counted(plans):
+    assert plans.total_bytes() == 0
+    Path(plans.root).mkdir()
+    (Path(plans.root) / "a.plan").write_bytes(b"12345")
+    (Path(plans.root) / "timing.cache").write_bytes(b"12")
+    assert plans.total_bytes() == 7
+
+
+def test_a_build_is_announced_and_a_plan_that_is_there_is_not(onnx, plans, build):
+    said = []
+    for _ in range(2):
+        plan_for(wanted(onnx), plans, build, lambda: said.append(len(build.asked)))
+    assert said == [0]
 
 
 class TestChild:
@@ -141,7 +169,7 @@ class TestChild:
         install(self.folder, "8.2", **behaviour)
         with pytest.raises(EngineError, match=reason):
             plan_for(wanted(onnx), plans, build_in_child)
-        assert not list(Path(plans).glob("*.plan"))
+        assert not list(Path(plans.root).glob("*.plan"))
 
 
 class TestChoice:

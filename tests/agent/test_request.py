@@ -53,6 +53,14 @@ def test_a_good_request_is_what_was_asked():
         ("engine", None),
         ("engine", []),
         ("precision", "int4"),
+        ("reference", "A" * 64),
+        ("reference", None),
+        ("reference", "../../etc/passwd"),
+        ("calibration", 7),
+        ("calibration", "a" * 64),  # without the precision int8
+        ("build_limit_s", 0),
+        ("build_limit_s", 1e9),
+        ("build_limit_s", None),
     ],
 )
 def test_a_field_that_is_wrong_is_named(field, value):
@@ -67,6 +75,16 @@ def test_engine_and_precision_may_be_asked_for(engine, precision):
     asked = {**GOOD, "engine": engine, "precision": precision}
     assert parse_job_request(asked).document() == asked
     assert parse_job_request({**GOOD, "engine": engine}).precision is None
+
+
+def test_files_may_be_named_and_a_build_be_bounded():
+    asked = {**GOOD, "precision": "int8", "reference": "b" * 64, "calibration": "c" * 64, "build_limit_s": 60.5}
+    request = parse_job_request(asked)
+    assert request.document() == asked
+    assert request.files() == {"reference": "b" * 64, "calibration": "c" * 64}
+    assert request.longest_build_s == 60.5
+    assert parse_job_request(GOOD).files() == {}
+    assert parse_job_request(GOOD).longest_build_s == 1800
 
 
 @pytest.mark.parametrize("document", [None, [], "job", 1])

@@ -9,11 +9,11 @@ import os
 import pytest
 from edgesynth_agent.errors import BusyError, NotFoundError, RefusedError, RequestError, StorageError, TooLargeError
 from edgesynth_agent.requestio import parse_content_range
-from edgesynth_agent.store import ModelStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.agent.models import save_conv
+from tests.agent.stores import model_store
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def store(root):
-    return ModelStore(str(root))
+    return model_store(root)
 
 
 def digest_of(data):
@@ -63,7 +63,7 @@ class TestParts:
     @given(cuts=st.lists(st.integers(1, 1_000), max_size=5))
     def test_any_parts_make_the_whole(self, models, tmp_path_factory, cuts):
         data = models[0]
-        store = ModelStore(str(tmp_path_factory.mktemp("store")))
+        store = model_store(tmp_path_factory.mktemp("store"))
         edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
         for first, end in itertools.pairwise(edges):
             assert digest_of(data) not in store
@@ -77,7 +77,7 @@ class TestParts:
         data = models[0]
         with pytest.raises(TimeoutError):
             store.put_part(digest_of(data), Broken(data[:300]), 0, len(data), len(data))
-        again = ModelStore(str(root))
+        again = model_store(root)
         assert again.offset(digest_of(data)) == 300
         assert again.put_part(digest_of(data), io.BytesIO(data[300:]), 300, len(data) - 300, len(data))
 
@@ -107,7 +107,7 @@ class TestParts:
 
     def test_the_total_is_bounded_from_the_first_part(self, root):
         with pytest.raises(TooLargeError):
-            ModelStore(str(root), max_bytes=1000).put_part("0" * 64, io.BytesIO(b"x"), 0, 1, 1001)
+            model_store(root, max_bytes=1000).put_part("0" * 64, io.BytesIO(b"x"), 0, 1, 1001)
 
     def test_two_uploads_of_one_model_at_once(self, store, models):
         class Nested:
@@ -134,7 +134,7 @@ def test_what_is_no_range_of_the_body_is_refused(text):
 
 class TestRoom:
     def bounded(self, root, models, count):
-        return ModelStore(str(root), max_store=sum(map(len, models[:count])))
+        return model_store(root, max_store=sum(map(len, models[:count])))
 
     def test_the_longest_unused_goes_first(self, root, models):
         store = self.bounded(root, models, 3)

@@ -10,7 +10,9 @@ from pathlib import Path
 import edgesynth_agent
 import numpy as np
 import pytest
+from edgesynth_agent.countdown import BUILDING
 from edgesynth_agent.run_trace import recompute
+from edgesynth_exporters.quantize import calibration_cache
 from edgesynth_exporters.reference import Reference, write_reference
 
 from edgesynth.records import Measurement
@@ -52,6 +54,12 @@ class Device:
 
     def run(self, release="8.2", request=(), **order):
         """The last event of the worker."""
+        return self.events(release, request, **order)[-1]
+
+    def stages(self, **order):
+        return [event["stage"] for event in self.events(**order) if "stage" in event]
+
+    def events(self, release="8.2", request=(), **order):
         install(self.modules, release, shape=(2, 3, 8, 8))
         asked = {"model": self.digest, "target": "host", "batch": 2, "limit_s": 60, "schedule": SCHEDULE}
         order = {
@@ -79,7 +87,7 @@ class Device:
             events = [json.loads(line) for line in worker.stdout]
             said = worker.stderr.read().decode()
         assert "Traceback" not in said, said
-        return events[-1]
+        return events
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -88,12 +96,13 @@ def test_a_job_on_every_release(device, release):
     record = Measurement.model_validate(result)
     assert (record.engine.backend, record.engine.version, record.engine.batch) == ("tensorrt", release + ".1", 2)
     assert record.latency_ms is not None
-    assert record.reference == {
+    assert record.reference is not None
+    assert record.reference.model_dump() == {
         "images": 3,
         "max_abs_error": pytest.approx(0, abs=1e-5),
         "argmax_agreement": 1.0,
         "passed": True,
-        "outputs": {"y": {**record.reference["outputs"]["y"], "tolerance": 1e-3, "passed": True}},
+        "outputs": {"y": {**record.reference.outputs["y"].model_dump(), "tolerance": 1e-3, "passed": True}},
     }
     assert json.loads(json.dumps(recompute(str(device.folder / "trace.gz")))) == result
     assert any("throttling there would have gone unseen" in warning for warning in record.warnings)
@@ -130,3 +139,30 @@ def test_what_cannot_be_built_is_told(device):
 def test_a_batch_that_the_network_is_not_fixed_to_is_told(device):
     what = device.run(request={"batch": 4})["error"]["what"]
     assert what == "batch 4 was asked for, and the network is fixed to 2"
+
+
+def test_a_build_is_a_stage_of_its_own_and_a_plan_that_is_kept_is_none(device, tmp_path):
+    plans = tmp_path / "kept"
+    stages = [device.stages(plans=str(plans)) for _ in range(2)]
+    assert stages[0][:3] == ["loading", BUILDING, "loading"]
+    assert BUILDING not in stages[1]
+    assert list(plans.glob("*.plan"))
+
+
+def test_scales_come_from_a_calibration_cache(device, tmp_path):
+    scales = tmp_path / "net.calibration"
+    scales.write_text(calibration_cache({"x": 1.0, "y": 2.0}, "8.2.1"))
+    result = device.run(request={"precision": "int8", "calibration": "c" * 64}, calibration=str(scales))["result"]
+    assert result["engine"]["precision"] == "int8"
+    assert "INT8" in result["engine"]["flags"]["builder_flags"]
+    scales.write_text("TRT-8201-EntropyCalibration2\nx\n")
+    error = device.run(request={"precision": "int8", "calibration": "c" * 64}, calibration=str(scales))["error"]
+    assert "line 2 is no tensor" in error["what"]
+
+
+def test_what_a_played_device_gives_is_simulated(device, tmp_path, monkeypatch):
+    assert device.run()["result"]["source"] == "measured"
+    monkeypatch.setenv("EDGESYNTH_SIMULATED", "virtual")
+    result = device.run()["result"]
+    assert (result["source"], result["device"]["source"]) == ("simulated", "simulated")
+    assert json.loads(json.dumps(recompute(str(device.folder / "trace.gz")))) == result
