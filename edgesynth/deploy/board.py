@@ -47,7 +47,9 @@ class BoardSession:
 
     def __enter__(self) -> Self:
         self._process = process = self._transport.open(self._command)
-        self._threads = [threading.Thread(target=each, args=(process,), daemon=True) for each in (self._listen, self._ping)]
+        self._threads = [
+            threading.Thread(target=each, args=(process,), daemon=True) for each in (self._listen, self._ping)
+        ]
         for thread in self._threads:
             thread.start()
         try:
@@ -55,7 +57,9 @@ class BoardSession:
             if "error" in self.hello:
                 raise self._failure(self.hello["error"])
             if self.hello.get("session") != PROTOCOL:
-                raise DeviceError(f"{self._transport.host}: its agent speaks another language; this is a fault of edgesynth")
+                raise DeviceError(
+                    f"{self._transport.host}: its agent speaks another language; this is a fault of edgesynth"
+                )
         except BaseException:
             self._end()
             raise
@@ -157,5 +161,3 @@ class BoardSession:
             if pipe is not None:
                 pipe.close()
         self._process = None
-
-

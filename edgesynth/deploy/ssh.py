@@ -14,10 +14,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
-from edgesynth.errors import DeviceError, EdgesynthError
 from edgesynth.deploy.transport import Transport
+from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["CONFIG_VARIABLE", "SshTransport", "explain"]
 
@@ -132,19 +132,20 @@ class SshTransport(Transport):
             time.sleep(POLL_S)
 
     def _start(
-        self, command: list[str], stdin: int, stdout: int | object = subprocess.PIPE, stderr: int | object = subprocess.PIPE
+        self, command: list[str], stdin: int, stdout: int | IO[bytes] = -1, stderr: int | IO[bytes] = -1
     ) -> "subprocess.Popen[bytes]":
+        """Pipes, unless said otherwise."""
         try:
             # Ctrl-C in the terminal is for this program, which then ends the connection in order.
-            return subprocess.Popen(
-                command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True  # type: ignore[arg-type]
-            )
+            return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
         except FileNotFoundError as error:
             raise DeviceError("there is no ssh on this machine; install OpenSSH's client") from error
 
     def _control(self, what: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         command = [*self._ssh(), "-O", what, *arguments, "--", self.host]
-        return subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=CONNECT_LIMIT_S)
+        return subprocess.run(
+            command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=CONNECT_LIMIT_S
+        )
 
     def _log(self) -> str:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""How the workstation reaches a device: commands, files, the agent's socket. The seam, and a fake that is this machine."""
+"""How the workstation reaches a device: commands, files, the agent's socket. The seam, and its fake, this machine."""
 
 import os
 import subprocess
@@ -63,7 +63,9 @@ class Transport(ABC):
                 out, err = process.communicate(b"", limit_s)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise DeviceError(f"{self.host}: no answer in {limit_s:g} s; is the device busy or the line slow?") from None
+                raise DeviceError(
+                    f"{self.host}: no answer in {limit_s:g} s; is the device busy or the line slow?"
+                ) from None
         self._require()
         return Answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 

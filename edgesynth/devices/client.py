@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -54,15 +54,18 @@ class AgentClient:
         """The facts about the device, as the agent tells them."""
         return self._ask("GET", "/v1/device")
 
-    def upload(self, model: Path) -> str:
-        """Bring a model onto the device unless it is there; its SHA-256. Raises ModelFileError if it is unreadable."""
+    def upload(self, model: Path, kind: Literal["models", "files"] = "models") -> str:
+        """Bring a model, or a file that belongs to one, onto the device unless it is there; its SHA-256.
+
+        Raises ModelFileError if it is unreadable.
+        """
         try:
             with model.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 length = file.seek(0, 2)
                 file.seek(0)
-                if not self._has(digest):
-                    self._ask("PUT", f"/v1/models/{digest}", file, length)
+                if not self._has(f"/v1/{kind}/{digest}"):
+                    self._ask("PUT", f"/v1/{kind}/{digest}", file, length)
         except OSError as error:
             raise ModelFileError(f"{model}: {error.strerror or error}; give a file that can be read") from error
         return digest
@@ -84,7 +87,9 @@ class AgentClient:
     def submit(self, request: JobRequest, lease: HeldLease) -> Job:
         """Start a job. The agent refuses it while another one runs, and without the lease."""
         headers = {"Edgesynth-Lease": lease.id}
-        return self._parsed(Job, self._ask("POST", "/v1/jobs", request.model_dump_json().encode(), headers=headers))
+        return self._parsed(
+            Job, self._ask("POST", "/v1/jobs", request.model_dump_json(exclude_none=True).encode(), headers=headers)
+        )
 
     def job(self, job_id: str) -> Job:
         return self._parsed(Job, self._ask("GET", f"/v1/jobs/{job_id}"))
@@ -120,8 +125,8 @@ class AgentClient:
         reason = "it was cancelled; submit it again" if job.error is None else str(job.error)
         raise self._error(f"job {job.id} has no result: {reason}")
 
-    def _has(self, digest: str) -> bool:
-        status, _ = self._exchange("GET", f"/v1/models/{digest}")
+    def _has(self, path: str) -> bool:
+        status, _ = self._exchange("GET", path)
         return status == 200
 
     def _ask(

@@ -4,7 +4,17 @@ from typing import Any, Literal
 
 from edgesynth.records import Record
 
-__all__ = ["QUICK_HOST", "SCREEN_HOST", "Failure", "Job", "JobRequest", "Lease", "Schedule"]
+__all__ = [
+    "QUICK_BOARD",
+    "QUICK_HOST",
+    "SCREEN_HOST",
+    "SIMULATED_BOARD",
+    "Failure",
+    "Job",
+    "JobRequest",
+    "Lease",
+    "Schedule",
+]
 
 
 class Schedule(Record):
@@ -18,18 +28,30 @@ class Schedule(Record):
 
 # For a machine without a power sensor: there is nothing to sample, so windows need only hold many inferences.
 QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.4)
+# For a board: 5 windows of 10 s are the quick tier (docs/measuring.md), and a TX2 needs up to 90 s to settle.
+QUICK_BOARD = Schedule(warmup_min_s=15, warmup_max_s=90, windows=5, window_s=10)
+# For a board that is played: what it shows is that measuring works.
+SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window_s=1.0)
 # For the many candidates of a search: enough to tell them apart, never for the record.
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 
 
 class JobRequest(Record):
-    """Measure the uploaded `model` (its SHA-256) as `target`; the agent ends the job after `limit_s`."""
+    """Measure the uploaded `model` (its SHA-256) as `target`; the agent ends the job after `limit_s`.
+
+    The rest may be left to the agent; `reference` and `calibration` are uploaded files, by their SHA-256.
+    """
 
     model: str
     target: str
     batch: int
     limit_s: float
     schedule: Schedule
+    engine: str | None = None
+    precision: str | None = None
+    reference: str | None = None
+    calibration: str | None = None
+    build_limit_s: float | None = None
 
 
 class Lease(Record):

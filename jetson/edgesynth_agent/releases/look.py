@@ -10,6 +10,8 @@ from edgesynth_agent.releases.install import installed_version
 from edgesynth_agent.releases.layout import Layout
 from edgesynth_agent.releases.service import AgentService, systemd_version
 from edgesynth_agent.releases.store import current_id, names
+from edgesynth_agent.simulation import simulation
+from edgesynth_agent.targets import targets_of
 
 __all__ = ["look"]
 
@@ -24,9 +26,11 @@ def look(layout: Layout, service: AgentService, runtime: Dict[str, Any], environ
     disk = os.statvfs(_existing(layout.state))
     return {
         "machine": platform.machine(),
-        "model": board.first_text("/proc/device-tree/model"),
+        "model": board.first_text(os.path.join(board.device_tree(), "model")),
         "hostname": platform.node(),
         "kernel": platform.release(),
+        "targets": targets_of(),
+        "simulated": simulation(),
         "l4t": l4t,
         "jetpack": jetpack,
         "cuda": cuda,

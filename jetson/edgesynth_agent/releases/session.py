@@ -123,6 +123,7 @@ class Session:
         self._steps = Steps(layout, self._in_worker, holder, self._owner, self._account)
         self._ops: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "look": lambda line: look(layout, service, self._steps.runtime(), os.environ),
+            "foresee": lambda line: self._steps.foresee(line["order"]),
             "status": lambda line: {"networks": [store.status(layout, name) for name in store.names(layout)]},
         }
         if lock is not None:

@@ -64,10 +64,29 @@ class Steps:
             self._runtime = self._run({"do": "trial", "step": "look"})
         return self._runtime
 
+    def foresee(self, document: Any) -> Dict[str, Any]:
+        """What `stage` would find, {id, state}; nothing is changed."""
+        order = parse_order(document)
+        identity, state = self._state_of(order)
+        return {"id": identity, "state": state}
+
     def stage(self, document: Any) -> Dict[str, Any]:
         """{id, state, folder, files}: `state` is "current" when there is nothing to do, "complete" when the release is
         there, else "partial": then `files` says what to write into `folder`, and how much of it is there."""
         order = parse_order(document)
+        identity, state = self._state_of(order)
+        folder = self._layout.release(order.name, identity)
+        if state == "current":
+            return {"id": identity, "state": state, "folder": folder, "files": {}}
+        if state == "partial":
+            disk.remove_tree(folder)  # one that something was changed in
+        store.begin(self._layout, order.name, identity, self._holder)
+        self._work = Work(order, identity, state == "complete")
+        if state == "complete":
+            return {"id": identity, "state": state, "folder": folder, "files": {}}
+        return dict(self._open_partial(), id=identity, state=state)
+
+    def _state_of(self, order: ReleaseOrder) -> Tuple[str, str]:
         runtime = self.runtime()
         if runtime["backend"] is None:
             raise EngineError(
@@ -75,21 +94,14 @@ class Steps:
                 "the python3 of this device",
                 "install one: sudo apt-get install python3-libnvinfer, and pip3 install pycuda",
             )
-        key = EngineKey(runtime["backend"], runtime["version"], runtime["device_model"])
-        identity = release_id(order, key)
+        identity = release_id(order, EngineKey(runtime["backend"], runtime["version"], runtime["device_model"]))
         folder = self._layout.release(order.name, identity)
-        whole = os.path.isdir(folder) and not problems_of(folder)
-        if whole and store.current_id(self._layout, order.name) == identity:
-            committed = store.history(self._layout, order.name)[-1:] == [identity]
-            if committed:
-                return {"id": identity, "state": "current", "folder": folder, "files": {}}
-        if os.path.isdir(folder) and not whole:
-            disk.remove_tree(folder)  # something was changed in it
-        store.begin(self._layout, order.name, identity, self._holder)
-        self._work = Work(order, identity, whole)
-        if whole:
-            return {"id": identity, "state": "complete", "folder": folder, "files": {}}
-        return dict(self._open_partial(), id=identity, state="partial")
+        if not os.path.isdir(folder) or problems_of(folder):
+            return identity, "partial"
+        committed = store.history(self._layout, order.name)[-1:] == [identity]
+        if committed and store.current_id(self._layout, order.name) == identity:
+            return identity, "current"
+        return identity, "complete"
 
     def _open_partial(self) -> Dict[str, Any]:
         work, partial = self._deploying(), self._partial

@@ -55,7 +55,7 @@ def _look() -> Dict[str, Any]:
     return {
         "backend": backend,
         "version": version,
-        "device_model": board.first_text("/proc/device-tree/model") if backend != "tensorrt" else device_model(),
+        "device_model": device_model() if backend == "tensorrt" else _model(),
         "reason": reason,
         "runtimes": runtimes,
     }
@@ -117,8 +117,13 @@ def _facts(engine: Engine) -> Dict[str, Any]:
         "version": engine.version,
         "precision": engine.precision,
         "flags": engine.flags,
-        "device_model": board.first_text("/proc/device-tree/model"),
+        "device_model": _model(),
     }
+
+
+def _model() -> Optional[str]:
+    """What this device calls itself, without starting CUDA."""
+    return board.first_text(os.path.join(board.device_tree(), "model"))
 
 
 def _parity(order: Dict[str, Any]) -> Dict[str, Any]:

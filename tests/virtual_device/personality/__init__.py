@@ -10,7 +10,7 @@ _PLACES = {
     "etc/environment": 0o644,
     "etc/nv_tegra_release": 0o644,
     "etc/nvpmodel.conf": 0o644,
-    "etc/edgesynth/simulated": 0o644,
+    "etc/edgesynth-simulated": 0o644,
     "etc/ssh/sshd_config.d/keys-only.conf": 0o644,
     "etc/systemd/system/tx2-hardware.service": 0o644,
     "usr/bin/jetson_clocks": 0o755,
