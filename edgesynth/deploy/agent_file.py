@@ -5,12 +5,16 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edgesynth.errors import DeviceError
 
-__all__ = ["AgentFile", "make_agent_file"]
+__all__ = ["AgentFile", "make_agent_file", "packed_agent"]
 
 LIMIT_S = 60.0
 VERSION_LETTERS = 16
@@ -26,6 +30,13 @@ class AgentFile:
     @property
     def version(self) -> str:
         return self.sha256[:VERSION_LETTERS]
+
+
+@contextmanager
+def packed_agent() -> Iterator[Callable[[], AgentFile]]:
+    """The installed agent as a file, made while the block does something else; call to have it. Raises DeviceError."""
+    with TemporaryDirectory(prefix="edgesynth-") as folder, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(make_agent_file, Path(folder)).result
 
 
 def make_agent_file(folder: Path) -> AgentFile:

@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from edgesynth.deploy.agent_file import AgentFile, make_agent_file
+from edgesynth.deploy.agent_file import AgentFile, packed_agent
 from edgesynth.deploy.board import BoardSession
 from edgesynth.deploy.bootstrap import agent_on_device, probe
 from edgesynth.deploy.journal import DeployJournal, journal_path
@@ -122,8 +120,9 @@ class Deployment:
         """What `run` would do, without changing anything. Raises DeployFailedError where it would be refused."""
         try:
             with ExitStack() as held:
-                self._agent = make_agent_file(Path(held.enter_context(TemporaryDirectory(prefix="edgesynth-"))))
+                agent = held.enter_context(packed_agent())
                 held.enter_context(self._transport)
+                self._agent = agent()
                 words = held.enter_context(self._words())
                 self._session = held.enter_context(BoardSession(self._transport, words, self._options(look=True)))
                 self._state("preflight", self._preflight)
@@ -176,8 +175,9 @@ class Deployment:
             self._tell(f"{name}: {'' if outcome == 'done' else outcome + ', '}{detail} ({seconds:.1f} s)")
 
     def _take(self, held: ExitStack) -> tuple[Outcome, str]:
-        self._agent = make_agent_file(Path(held.enter_context(TemporaryDirectory(prefix="edgesynth-"))))
+        agent = held.enter_context(packed_agent())
         held.enter_context(self._transport)
+        self._agent = agent()
         words = held.enter_context(self._words())
         self._session = held.enter_context(open_session(self._transport, words, self._options(), self._tell))
         self._lease = held.enter_context(AgentLease(self._transport, self._session, self._request.holder))

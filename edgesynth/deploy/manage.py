@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgesynth.deploy.agent_file import make_agent_file
+from edgesynth.deploy.agent_file import packed_agent
 from edgesynth.deploy.board import BoardSession
 from edgesynth.deploy.bootstrap import agent_on_device, probe
 from edgesynth.deploy.deploy import open_session
@@ -67,8 +65,9 @@ def _only(transport: Transport, session: BoardSession) -> str:
 @contextmanager
 def _session(transport: Transport, user: bool, root: str, options: list[str]) -> Iterator[BoardSession]:
     with ExitStack() as held:
-        agent = make_agent_file(Path(held.enter_context(TemporaryDirectory(prefix="edgesynth-"))))
+        packed = held.enter_context(packed_agent())
         held.enter_context(transport)
+        agent = packed()
         found = probe(transport, agent, user, root)
         words = held.enter_context(agent_on_device(transport, agent, found, user, root))
         places = ["--user"] if user else ["--root", root]

@@ -31,7 +31,7 @@ QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.
 # For a board: 5 windows of 10 s are the quick tier (docs/measuring.md), and a TX2 needs up to 90 s to settle.
 QUICK_BOARD = Schedule(warmup_min_s=15, warmup_max_s=90, windows=5, window_s=10)
 # For a board that is played: what it shows is that measuring works.
-SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window_s=1.0)
+SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window_s=1.2)
 # For the many candidates of a search: enough to tell them apart, never for the record.
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 

@@ -24,7 +24,7 @@ from edgesynth_agent import __version__
 from edgesynth_agent.child import WorkerProcess
 from edgesynth_agent.errors import AgentError, EngineError, RequestError, internal_error
 from edgesynth_agent.releases import store
-from edgesynth_agent.releases.install import install_agent, remove_agent
+from edgesynth_agent.releases.install import AGENT, install_agent, remove_agent
 from edgesynth_agent.releases.layout import Layout, checked_name, make_layout
 from edgesynth_agent.releases.lock import DeployLock
 from edgesynth_agent.releases.look import look
@@ -118,6 +118,7 @@ class Session:
         self._worker: Optional[WorkerProcess] = None
         self._ended = False
         self._relay: Optional[SocketRelay] = None
+        self._package: Optional[str] = None
         self._owner = _owner()
         holder = "" if lock is None else lock.holder
         self._steps = Steps(layout, self._in_worker, holder, self._owner, self._account)
@@ -132,7 +133,7 @@ class Session:
     def _changes(self, lock: DeployLock) -> Dict[str, Callable[[Dict[str, Any]], Any]]:
         layout, steps = self._layout, self._steps
         return {
-            "agent": lambda line: install_agent(layout, self._service, sys.argv[0]),
+            "agent": lambda line: self._install(),
             "socket": lambda line: {"path": self._socket()},
             "stage": lambda line: steps.stage(line["order"]),
             "verify": lambda line: steps.verify(),
@@ -152,6 +153,8 @@ class Session:
         recovered = []
         if self._lock is not None:
             recovered = store.recover(self._layout)
+        # Importing the runtimes takes a while, and whoever deploys will ask for it: meanwhile they do something else.
+        threading.Thread(target=self._look_ahead, daemon=True).start()
         self._say({"session": _PROTOCOL, "agent": __version__, "recovered": recovered, "service": self._service.kind})
         try:
             while not self._ended:
@@ -193,9 +196,15 @@ class Session:
         else:
             self._say({"id": line.get("id"), "result": result, "seconds": round(time.monotonic() - begin_s, 3)})
 
+    def _look_ahead(self) -> None:
+        try:
+            self._steps.runtime()
+        except AgentError:
+            pass  # whoever asks is told
+
     def _in_worker(self, order: Dict[str, Any]) -> Dict[str, Any]:
         try:
-            return run_in_worker(order, _STEP_LIMIT_S, self._started)
+            return run_in_worker(order, _STEP_LIMIT_S, self._started, self._package)
         finally:
             with self._guard:
                 self._worker = None
@@ -210,6 +219,12 @@ class Session:
     def _account(self) -> Optional[str]:
         """Who builds and tries engines: not root, where root runs this session and the agent has its user."""
         return ACCOUNT if os.geteuid() == 0 and self._service.kind == "systemd" and account_exists() else None
+
+    def _install(self) -> Dict[str, Any]:
+        found = install_agent(self._layout, self._service, sys.argv[0])
+        # From here on workers, which may be of another user, run what everybody may read.
+        self._package = os.path.join(self._layout.agents, str(found["version"]), AGENT)
+        return found
 
     def _socket(self) -> str:
         """Where the user who logged in reaches the agent."""

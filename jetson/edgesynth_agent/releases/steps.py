@@ -54,15 +54,17 @@ class Steps:
         self._holder = holder
         self._owner = owner
         self._account = account
+        self._asking = threading.Lock()
         self._runtime: Optional[Dict[str, Any]] = None
         self._work: Optional[Work] = None
         self._results: Dict[str, Any] = {}
 
     def runtime(self) -> Dict[str, Any]:
-        """What runs networks here; asked once."""
-        if self._runtime is None:
-            self._runtime = self._run({"do": "trial", "step": "look"})
-        return self._runtime
+        """What runs networks here; asked once. Safe for several threads."""
+        with self._asking:
+            if self._runtime is None:
+                self._runtime = self._run({"do": "trial", "step": "look"})
+            return self._runtime
 
     def foresee(self, document: Any) -> Dict[str, Any]:
         """What `stage` would find, {id, state}; nothing is changed."""
@@ -304,9 +306,15 @@ def _opened(path: str) -> BinaryIO:
     return file
 
 
-def run_in_worker(order: Dict[str, Any], limit_s: float, started: Callable[[WorkerProcess], None]) -> Dict[str, Any]:
-    """The result of an order. Raises AgentError with what the worker told, or how it died."""
-    worker = WorkerProcess(order, JobLimits(default_memory_mib(), None, None))
+def run_in_worker(
+    order: Dict[str, Any], limit_s: float, started: Callable[[WorkerProcess], None], package: Optional[str]
+) -> Dict[str, Any]:
+    """The result of an order, carried out by the agent at `package`, None for this one.
+
+    Raises AgentError with what the worker told, or how it died.
+    """
+    limits = JobLimits(default_memory_mib(), None, None)
+    worker = WorkerProcess(order, limits) if package is None else WorkerProcess(order, limits, package)
     started(worker)
     timer = threading.Timer(limit_s, worker.kill)
     timer.daemon = True
