@@ -39,9 +39,9 @@ class Probe:
     installed: str | None
 
 
-def probe(transport: Transport, agent: AgentFile, user: bool = False, root: str = "/") -> Probe:
+def probe(transport: Transport, agent: AgentFile, user: bool = False) -> Probe:
     """Ask. Raises DeviceError for a device without a shell that answers, or without a Python that the agent takes."""
-    answer = transport.ask(_PROBE.replace("{agent}", _installed(agent, user, root)))
+    answer = transport.ask(_PROBE.replace("{agent}", _installed(agent, user, transport.root)))
     found = dict(re.findall(r"^(\w+)=(.*)$", answer.out, flags=re.MULTILINE))
     if not found.get("uid", "").isdigit():
         raise error_of_exit(transport.host, "its shell does not answer as expected", answer)
@@ -61,16 +61,14 @@ def probe(transport: Transport, agent: AgentFile, user: bool = False, root: str 
 
 
 @contextmanager
-def agent_on_device(
-    transport: Transport, agent: AgentFile, found: Probe, user: bool, root: str = "/"
-) -> Iterator[list[str]]:
+def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: bool) -> Iterator[list[str]]:
     """The words that start this agent on the device, as root unless `user`. Where it is not installed, it is sent into
     a temporary folder that is gone afterwards.
 
     Raises EdgesynthError where there are no rights to become root.
     """
     as_root: list[str] = []
-    if not user and found.uid != 0 and root == "/":
+    if not user and found.uid != 0 and transport.root == "/":
         if not found.sudo:
             raise EdgesynthError(
                 f"{transport.host}: deploying for the system needs root, and sudo asks for a password. Log in as root, "

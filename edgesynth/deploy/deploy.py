@@ -42,7 +42,7 @@ class DeployFailedError(Exception):
 @dataclass(frozen=True)
 class Request:
     """`keep` releases stay. `user`: into the home of the user who logs in, without root. `holder` is told to whoever
-    finds the device busy. `root` is where the device's folders are, other than / in tests alone."""
+    finds the device busy."""
 
     package: Package
     name: str
@@ -51,7 +51,6 @@ class Request:
     user: bool = False
     allow_simulated: bool = False
     tier: Literal["auto", "quick", "none"] = "auto"
-    root: str = "/"
 
 
 @dataclass
@@ -142,7 +141,7 @@ class Deployment:
         if name == "agent" and installed == self._agent.version:
             return "kept", f"version {installed} is there"
         if name == "upload" and state == "partial":
-            return "planned", f"{does} ({self._request.package.bytes / 1e6:.1f} MB at most)"
+            return "planned", f"{does} ({self._request.package.bytes:,} bytes at most)"
         if state == "current" and name not in ("lease", "preflight", "agent"):
             return "skipped", "this release is the current one"
         if state == "complete" and name in ("upload", "build", "parity", "smoke"):
@@ -189,13 +188,13 @@ class Deployment:
     @contextmanager
     def _words(self) -> Iterator[list[str]]:
         request = self._request
-        found = probe(self._transport, self._agent, request.user, request.root)
-        with agent_on_device(self._transport, self._agent, found, request.user, request.root) as words:
+        found = probe(self._transport, self._agent, request.user)
+        with agent_on_device(self._transport, self._agent, found, request.user) as words:
             yield words
 
     def _options(self, look: bool = False) -> list[str]:
         request = self._request
-        options = ["--user"] if request.user else ["--root", request.root]
+        options = ["--user"] if request.user else ["--root", self._transport.root]
         return [*options, "--look"] if look else [*options, "--holder", request.holder]
 
     def _preflight(self) -> tuple[Outcome, str]:
@@ -231,7 +230,7 @@ class Deployment:
             return "kept", f"release {staged['id']} is the current one: no change"
         if staged["state"] == "complete":
             return "kept", f"release {staged['id']} is there"
-        return "done", f"{sent / 1e6:.1f} MB of {self._request.package.bytes / 1e6:.1f} MB sent, SHA-256 compared"
+        return "done", f"{sent:,} of {self._request.package.bytes:,} bytes sent, SHA-256 compared"
 
     def _build(self) -> tuple[Outcome, str]:
         self._now.engine = engine = self._session.ask("build")

@@ -18,30 +18,28 @@ __all__ = ["rollback", "status", "uninstall"]
 Tell = Callable[[str], None]
 
 
-def status(transport: Transport, *, user: bool = False, root: str = "/") -> list[dict[str, Any]]:
+def status(transport: Transport, *, user: bool = False) -> list[dict[str, Any]]:
     """The networks on the device, as its agent describes them (`store.status`); nothing is changed."""
-    with _session(transport, user, root, ["--look"]) as session:
+    with _session(transport, user, ["--look"]) as session:
         return list(session.ask("status")["networks"])
 
 
-def rollback(
-    transport: Transport, name: str | None, holder: str, *, user: bool = False, root: str = "/"
-) -> tuple[str, str]:
+def rollback(transport: Transport, name: str | None, holder: str, *, user: bool = False) -> tuple[str, str]:
     """Make the release before the current one current: (network, release). `name` None is the only network there.
 
     Raises IncompatibleError where there is none to go back to.
     """
-    with _session(transport, user, root, ["--holder", holder]) as session:
+    with _session(transport, user, ["--holder", holder]) as session:
         name = name or _only(transport, session)
         release = str(session.ask("rollback", name=name)["id"])
     DeployJournal(journal_path(), host=transport.host, name=name).write(event="rollback", release=release)
     return name, release
 
 
-def uninstall(transport: Transport, name: str | None, holder: str, *, user: bool = False, root: str = "/") -> list[str]:
+def uninstall(transport: Transport, name: str | None, holder: str, *, user: bool = False) -> list[str]:
     """Take a network away or, without a name, all of them with the agent, its units, user and data; their names."""
     with ExitStack() as held:
-        session = held.enter_context(_session(transport, user, root, ["--holder", holder]))
+        session = held.enter_context(_session(transport, user, ["--holder", holder]))
         if name is not None:
             session.ask("remove", name=name)
             gone = [name]
@@ -63,12 +61,12 @@ def _only(transport: Transport, session: BoardSession) -> str:
 
 
 @contextmanager
-def _session(transport: Transport, user: bool, root: str, options: list[str]) -> Iterator[BoardSession]:
+def _session(transport: Transport, user: bool, options: list[str]) -> Iterator[BoardSession]:
     with ExitStack() as held:
         packed = held.enter_context(packed_agent())
         held.enter_context(transport)
         agent = packed()
-        found = probe(transport, agent, user, root)
-        words = held.enter_context(agent_on_device(transport, agent, found, user, root))
-        places = ["--user"] if user else ["--root", root]
+        found = probe(transport, agent, user)
+        words = held.enter_context(agent_on_device(transport, agent, found, user))
+        places = ["--user"] if user else ["--root", transport.root]
         yield held.enter_context(open_session(transport, words, [*places, *options], lambda text: None))

@@ -34,6 +34,8 @@ class Transport(ABC):
     """
 
     host: str
+    root: str = "/"
+    """Where the device's own folders are; other than / in tests alone."""
 
     @abstractmethod
     def __enter__(self) -> Self:
@@ -97,10 +99,11 @@ def error_of_exit(host: str, what: str, answer: Answer) -> DeviceError:
 
 
 class LocalTransport(Transport):
-    """This machine in the place of a device: for tests. `cut` breaks the connection as a cable does."""
+    """This machine in the place of a device, its folders below `root`: for tests. `cut` breaks the connection."""
 
-    def __init__(self, host: str = "local", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, host: str = "local", environment: Mapping[str, str] | None = None) -> None:
         self.host = host
+        self.root = str(root)
         self.commands: list[str] = []
         self._environment = {**os.environ, **(environment or {})}
         self._cut = False

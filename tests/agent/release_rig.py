@@ -1,4 +1,3 @@
-# ruff: noqa: PTH, SIM105  (Python 3.6)
 """Deploys of made-up releases that are cut off at every change of the disk. Python 3.6: run there as a script.
 
 python3 tests/agent/release_rig.py FOLDER      (edgesynth_agent must be importable)

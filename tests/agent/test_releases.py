@@ -74,9 +74,8 @@ def _store_machine(folder):
         @rule(cut=st.integers(0, 20))
         def roll_back(self, cut):
             store.recover(self.layout)
-            with cut_before(cut):
-                with contextlib.suppress(PowerCut, NotFoundError):
-                    store.rollback(self.layout, "cam")
+            with cut_before(cut), contextlib.suppress(PowerCut, NotFoundError):
+                store.rollback(self.layout, "cam")
             self.good = store.current_id(self.layout, "cam")
 
         @rule()

@@ -145,6 +145,7 @@ class ChildService(AgentService):
         while not os.path.exists(self._layout.socket):
             if self._process.poll() is not None or time.monotonic() > end_s:
                 said = self._last_words()
+                self._process = None
                 raise AgentError(said or "it ended without a word", "the agent", "see what it said")
             time.sleep(_POLL_S)
 
