@@ -74,14 +74,14 @@ class Transport(ABC):
     def send(self, file: IO[bytes], command: str) -> Answer:
         """Run a command whose stdin is the rest of that file."""
         with self.open(command) as process:
-            assert process.stdin is not None
-            try:
+            stdin, process.stdin = process.stdin, None
+            assert stdin is not None
+            # It may end before the file does: then its exit code tells.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 while chunk := file.read(256 * 1024):
-                    process.stdin.write(chunk)
-                process.stdin.close()
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it ended before the file did; its exit code tells
-            process.stdin = None
+                    stdin.write(chunk)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stdin.close()
             out, err = process.communicate()
         self._require()
         return Answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))

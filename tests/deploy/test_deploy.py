@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,13 +250,13 @@ class TestAgent:
     def test_one_that_does_not_come_up_is_rolled_back(self, board, monkeypatch):
         board.deploy()
         layout = make_layout({}, str(board.root))
-        former = os.readlink(f"{layout.agents}/current")
+        former = Path(layout.agents, "current").readlink()
         with monkeypatch.context() as patched:
             patched.setattr(driver, "packed_agent", broken_agent)
             error = failed(board.deployment(0.75))
         assert "the new agent did not come up" in str(error)
         assert "the former one runs again" in str(error)
-        assert os.readlink(f"{layout.agents}/current") == former
+        assert Path(layout.agents, "current").readlink() == former
         assert board.deploy(0.75).outcome == "deployed"
 
     def test_the_first_one_that_does_not_come_up_leaves_nothing(self, board, monkeypatch):
@@ -277,7 +278,7 @@ class TestAgent:
         monkeypatch.setattr(driver, "packed_agent", lambda: another(1))
         assert outcomes(board.deploy())["agent"] == "done"
         layout = make_layout({}, str(board.root))
-        assert len(os.listdir(layout.agents)) == 3  # with `current`
+        assert len(list(Path(layout.agents).iterdir())) == 3  # with `current`
 
 
 class TestTwoAtOnce:

@@ -15,7 +15,7 @@ class Layout(NamedTuple):
     """Folders and files by what they are for; `user` tells whether they are a user's own, without root.
 
     `state` holds `models` (NAME/releases/ID, NAME/current), the agent's `store` and the `lock` of deploys. `agents` has
-    a folder for each version of the agent, and `current`.
+    a folder for each version of the agent, and `current`. `command` and `helper` are empty where there is none.
     """
 
     user: bool
@@ -74,7 +74,7 @@ def make_layout(environ: Mapping[str, str], root: str = "/", user: bool = False)
         store=os.path.join(state, "store"),
         lock=os.path.join(state, "deploy.lock"),
         agents=os.path.join(state, "agent"),
-        command=os.path.join(home, ".local/bin/edgesynth-agent"),
+        command="",
         helper="",
         units=os.path.join(_absolute(environ, "XDG_CONFIG_HOME", home, ".config"), "systemd/user"),
         socket=os.path.join(runtime, "edgesynth/agent.sock"),
