@@ -67,6 +67,7 @@ class VirtualDevice(Faults):
             put_personality(device.disk.root)
             device._let_in(sudo)
             device.boot()
+            device.disk.synchronise()  # as if it had been up for a while
         except BaseException:
             device.down()
             raise

@@ -43,15 +43,18 @@ class Cable(NamedTuple):
         run("ip", "address", "add", f"{network[1]}/{network.prefixlen}", "dev", self.near_end)
         run("ip", "-n", self.namespace, "address", "add", f"{network[2]}/{network.prefixlen}", "dev", "host0")
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
-        run("ip", "-n", self.namespace, "link", "set", "host0", "up")
+        run("ip", "link", "set", self.near_end, "up")
         self.mend()
 
     def cut(self) -> None:
-        """No packet passes until `mend`; connections stay open on both sides."""
-        run("ip", "link", "set", self.near_end, "down")
+        """No packet passes until `mend`; connections stay open on both sides.
+
+        The far end goes down: were it this one, its route would be gone, and packets would take the default route.
+        """
+        run("ip", "-n", self.namespace, "link", "set", "host0", "down")
 
     def mend(self) -> None:
-        run("ip", "link", "set", self.near_end, "up")
+        run("ip", "-n", self.namespace, "link", "set", "host0", "up")
 
     def remove(self) -> None:
         """Whatever there is of it."""
