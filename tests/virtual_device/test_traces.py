@@ -28,7 +28,8 @@ def traces_of(name):
     )
     lines = [line for command in commands for line in run(*command).splitlines()]
     folders = (places.MACHINES, Path("/sys/fs/cgroup"), Path("/run/systemd/nspawn"))
-    files = [str(path) for folder in folders for path in folder.rglob("*")]
+    walks = [walk for folder in folders for walk in os.walk(folder)]
+    files = [f"{folder}/{file}" for folder, inner, names in walks for file in inner + names]
     return [line for line in lines + files if name in line]
 
 
