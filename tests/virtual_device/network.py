@@ -6,6 +6,7 @@ The namespace outlives the device's boots, so a reboot changes nothing about the
 import ipaddress
 import json
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.virtual_device.places import VirtualDeviceError, run
@@ -35,8 +36,12 @@ class Cable(NamedTuple):
         """The device's."""
         return str(ipaddress.ip_network(self.network)[2])
 
+    @property
+    def is_laid(self) -> bool:
+        return (Path("/run/netns") / self.namespace).exists()
+
     def lay(self) -> None:
-        """Raises VirtualDeviceError, for instance when the name is taken."""
+        """Both ends with their addresses; the far one is down until `mend`."""
         network = ipaddress.ip_network(self.network)
         run("ip", "netns", "add", self.namespace)
         run("ip", "link", "add", self.near_end, "type", "veth", "peer", "name", "host0", "netns", self.namespace)
@@ -44,7 +49,6 @@ class Cable(NamedTuple):
         run("ip", "-n", self.namespace, "address", "add", f"{network[2]}/{network.prefixlen}", "dev", "host0")
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
         run("ip", "link", "set", self.near_end, "up")
-        self.mend()
 
     def cut(self) -> None:
         """No packet passes until `mend`; connections stay open on both sides.

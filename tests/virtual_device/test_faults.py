@@ -80,7 +80,12 @@ def test_a_device_may_reboot_itself(virtual_device):
 def test_a_power_cut_keeps_what_was_synchronised_and_nothing_else(virtual_device):
     virtual_device.ssh("echo kept >/var/synchronised && sync /var/synchronised && sync /var")
     virtual_device.ssh("echo lost >/var/not-synchronised")
-    virtual_device.power_cut()
+    with subprocess.Popen(["ssh", "-F", virtual_device.ssh_config, virtual_device.name, "sleep 600"]) as session:
+        wait_until(lambda: virtual_device.enter("ps", "-e", "-o", "args").count("sleep 600"))
+        virtual_device.power_cut()
+        with pytest.raises(subprocess.TimeoutExpired):  # it is not told
+            session.wait(0.5)
+        session.kill()
     assert virtual_device.group.init() is None
     assert not answers(virtual_device)
     virtual_device.boot()
