@@ -1,12 +1,14 @@
-"""`python -m tests.virtual_device up|down|ls`: virtual TX2s for people without a board. Needs root on Linux."""
+"""`python -m tests.virtual_device up|down|ls|clean`: virtual TX2s for people without a board. Needs root on Linux."""
 
 import argparse
 import concurrent.futures
+import shutil
 import sys
 import time
+from pathlib import Path
 
 from tests.virtual_device.device import VirtualDevice, all_devices, down
-from tests.virtual_device.places import MACHINES, VirtualDeviceError, what_is_missing
+from tests.virtual_device.places import MACHINES, ROOTS, VirtualDeviceError, locked, what_is_missing
 from tests.virtual_device.recipe import root_file_system
 
 
@@ -44,6 +46,15 @@ def list_devices() -> None:
         sys.stdout.write(f"{device.name}  {device.address}  {state}{owner}\n")
 
 
+def clean() -> None:
+    """Root file systems that neither a device nor the present recipe needs."""
+    with locked(MACHINES):
+        needed = {Path(device.facts["lower"]) for device in all_devices()} | {root_file_system(say)}
+        for root in sorted(path for path in ROOTS.iterdir() if path.is_dir() and path not in needed):
+            shutil.rmtree(root)
+            sys.stdout.write(f"removed {root}\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.virtual_device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -55,6 +66,7 @@ def main() -> int:
     command = commands.add_parser("down", help="remove them, and what a test run left behind")
     command.add_argument("names", nargs="*", metavar="NAME", help="only these")
     commands.add_parser("ls", help="which there are")
+    commands.add_parser("clean", help="remove root file systems of earlier recipes from the cache")
     arguments = parser.parse_args()
     if missing := what_is_missing():
         say(f"virtual devices need {missing}")
@@ -64,6 +76,8 @@ def main() -> int:
             up(arguments.name, arguments.count, not arguments.no_sudo, arguments.disk_gib << 30)
         elif arguments.command == "down":
             sys.stdout.write("".join(f"removed {name}\n" for name in down(arguments.names)))
+        elif arguments.command == "clean":
+            clean()
         else:
             list_devices()
     except VirtualDeviceError as error:

@@ -48,16 +48,18 @@ class VirtualDevice(Faults):
             raise VirtualDeviceError(f"'{name}' is no name for a device: up to {_NAME_MOST} letters, digits and '-'")
         lower = root_file_system(say)
         with locked(MACHINES):
-            if (MACHINES / name).exists():
+            if (MACHINES / name).exists() or Cable(name, "").is_laid:
                 raise VirtualDeviceError(f"there is a device {name} already: take it down first")
-            taken = [device.facts["network"] for device in all_devices()]
             facts = {
-                "network": free_network(taken),
+                "network": free_network([device.facts["network"] for device in all_devices()]),
                 "lower": str(lower),
                 "owner": None if owner is None else [owner, start_time(owner)],
             }
-            (MACHINES / name).mkdir()
-            (MACHINES / name / "machine.json").write_text(json.dumps(facts))
+            partial = MACHINES / f".{name}"  # a folder without its facts is never seen
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            (partial / "machine.json").write_text(json.dumps(facts))
+            partial.rename(MACHINES / name)
             (MACHINES / "ssh_config").write_text(f'Include "{MACHINES}/*/ssh_config"\n')
         device = cls(name)
         try:
@@ -67,6 +69,7 @@ class VirtualDevice(Faults):
             put_personality(device.disk.root)
             device._let_in(sudo)
             device.boot()
+            device.disk.synchronise()  # as if it had been up for a while
         except BaseException:
             device.down()
             raise
@@ -92,12 +95,14 @@ class VirtualDevice(Faults):
         return owner is not None and start_time(owner[0]) == owner[1]
 
     def boot(self) -> None:
-        """Switch it on and wait until SSH lets both users in."""
+        """Switch it on, with its cable mended, and wait until SSH lets both users in."""
         self.group.create()
+        self.cable.mend()
         command = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no", "--boot",
             f"--directory={self.disk.root}", f"--machine={self.name}", "--console=read-only", "--link-journal=no",
-            "--resolv-conf=off", "--timezone=off", f"--network-namespace-path=/run/netns/{self.cable.namespace}",
+            "--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN",
+            f"--network-namespace-path=/run/netns/{self.cable.namespace}",
         ]  # fmt: skip
         # With --keep-unit it ends with 133 where the device wants to be started again.
         script = 'echo $$ >"$0/cgroup.procs" && while :; do "$@"; [ $? -eq 133 ] || exit; done'
@@ -192,7 +197,7 @@ class VirtualDevice(Faults):
 
 def all_devices() -> list[VirtualDevice]:
     """By name; also those that a test run left behind."""
-    return [VirtualDevice(path.parent.name) for path in sorted(MACHINES.glob("*/machine.json"))]
+    return [VirtualDevice(path.parent.name) for path in sorted(MACHINES.glob("[!.]*/machine.json"))]
 
 
 def down(names: list[str]) -> list[str]:

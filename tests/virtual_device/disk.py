@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ __all__ = ["Disk"]
 # include/uapi/linux/ext4.h: EXT4_IOC_SHUTDOWN, and its flag to write nothing any more, not even the journal.
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
+_IN_USE_LIMIT_S = 10.0
 
 
 class Disk(NamedTuple):
@@ -52,11 +54,19 @@ class Disk(NamedTuple):
         run("mount", "-t", "overlay", "-o", layers, "overlay", self.root)
 
     def unmount(self) -> None:
-        """What is mounted of it, also when something still uses it."""
+        """What is mounted of it. Raises VirtualDeviceError when something goes on using it."""
+        end_s = time.monotonic() + _IN_USE_LIMIT_S
         for folder in (self.root, self._layer):
             while os.path.ismount(folder):
-                if subprocess.run(["umount", folder], capture_output=True, check=False).returncode:
-                    run("umount", "--lazy", folder)
+                # The kernel takes a moment to forget the mounts of processes that were killed.
+                done = subprocess.run(["umount", folder], capture_output=True, text=True, check=False)
+                if done.returncode and time.monotonic() > end_s:
+                    raise VirtualDeviceError(done.stderr.strip())
+                time.sleep(0.02 if done.returncode else 0)
+
+    def synchronise(self) -> None:
+        """All that the device has written so far is in the image."""
+        run("sync", "--file-system", self._layer)
 
     def lose_power(self) -> None:
         """From now on nothing reaches the image: what was not yet synchronised is lost at the next `mount`."""

@@ -61,7 +61,11 @@ class Faults:
         self.wait_for_ssh()
 
     def power_cut(self) -> None:
-        """Every process ends at once, and what no one synchronised to the disk is lost. `boot` switches it on again."""
+        """Every process ends at once, and what no one synchronised to the disk is lost. `boot` switches it on again.
+
+        Nobody on the network is told: connections to it hang.
+        """
+        self.cable.cut()
         self.disk.lose_power()
         self.group.remove()
         self.disk.unmount()

@@ -6,6 +6,7 @@ The namespace outlives the device's boots, so a reboot changes nothing about the
 import ipaddress
 import json
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.virtual_device.places import VirtualDeviceError, run
@@ -35,23 +36,29 @@ class Cable(NamedTuple):
         """The device's."""
         return str(ipaddress.ip_network(self.network)[2])
 
+    @property
+    def is_laid(self) -> bool:
+        return (Path("/run/netns") / self.namespace).exists()
+
     def lay(self) -> None:
-        """Raises VirtualDeviceError, for instance when the name is taken."""
+        """Both ends with their addresses; the far one is down until `mend`."""
         network = ipaddress.ip_network(self.network)
         run("ip", "netns", "add", self.namespace)
         run("ip", "link", "add", self.near_end, "type", "veth", "peer", "name", "host0", "netns", self.namespace)
         run("ip", "address", "add", f"{network[1]}/{network.prefixlen}", "dev", self.near_end)
         run("ip", "-n", self.namespace, "address", "add", f"{network[2]}/{network.prefixlen}", "dev", "host0")
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
-        run("ip", "-n", self.namespace, "link", "set", "host0", "up")
-        self.mend()
+        run("ip", "link", "set", self.near_end, "up")
 
     def cut(self) -> None:
-        """No packet passes until `mend`; connections stay open on both sides."""
-        run("ip", "link", "set", self.near_end, "down")
+        """No packet passes until `mend`; connections stay open on both sides.
+
+        The far end goes down: were it this one, its route would be gone, and packets would take the default route.
+        """
+        run("ip", "-n", self.namespace, "link", "set", "host0", "down")
 
     def mend(self) -> None:
-        run("ip", "link", "set", self.near_end, "up")
+        run("ip", "-n", self.namespace, "link", "set", "host0", "up")
 
     def remove(self) -> None:
         """Whatever there is of it."""

@@ -18,16 +18,19 @@ class Group:
     """A control group (version 2) with nothing but one device in it: it ends all of it at once."""
 
     def __init__(self, device: str) -> None:
-        self.folder = _hierarchy() / f"edgesynth-{device}"
+        hierarchies = _hierarchies("cgroup2")
+        if not hierarchies:
+            raise VirtualDeviceError("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified")
+        self.folder = hierarchies[0] / f"edgesynth-{device}"
 
     def create(self) -> None:
         self.folder.mkdir(exist_ok=True)
 
     def processes(self) -> list[int]:
         found = []
-        for path in self.folder.rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):  # a group that has just been removed
-                found += [int(word) for word in path.read_text().split()]
+        for folder, _, _ in os.walk(self.folder):  # which passes over a group that has just been removed
+            with contextlib.suppress(OSError):
+                found += [int(word) for word in (Path(folder) / "cgroup.procs").read_text().split()]
         return found
 
     def kill(self) -> None:
@@ -45,13 +48,12 @@ class Group:
             time.sleep(0.02)
 
     def remove(self) -> None:
-        """The group and those that the device made in it, once it is empty."""
-        if self.folder.exists():
-            self.kill()
-            for folder in sorted(self.folder.rglob("*"), reverse=True):
-                if folder.is_dir():
-                    folder.rmdir()
-            self.folder.rmdir()
+        """The group and those that the device made in it; its processes end first."""
+        self.kill()
+        # Where systemd's own hierarchy of version 1 is mounted too, systemd-nspawn repeats the groups there.
+        for hierarchy in {self.folder.parent, *_hierarchies("cgroup")}:
+            for folder, _, _ in os.walk(hierarchy / self.folder.name, topdown=False):
+                Path(folder).rmdir()
 
     def init(self) -> int | None:
         """The process that is number 1 inside the device; None while there is none."""
@@ -62,12 +64,9 @@ class Group:
         return None
 
 
-def _hierarchy() -> Path:
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
-    raise VirtualDeviceError("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified")
+def _hierarchies(kind: str) -> list[Path]:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [Path(place) for _, place, each, *_ in mounts if each == kind]
 
 
 def _numbers(pid: int) -> list[int]:
