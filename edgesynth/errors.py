@@ -14,7 +14,8 @@
     ├── ToolError                 (3) something outside edgesynth failed
     │   ├── StorageError          (3) the disk is full or cannot be written
     │   └── DeviceError           (3) a device or its agent failed or is out of reach
-    │       ├── BusyDeviceError   (3) somebody else deploys there
+    │       ├── ConnectionLostError  (3) the connection to an agent broke, or no answer came
+    │       ├── BusyDeviceError      (3) somebody else has the device
     │       └── RefusedByDeviceError (3) a device did not take what it was given
     └── MissingExtraError         an optional package is not installed; ends in the command that installs it
 
@@ -34,6 +35,7 @@ from edgesynth_exporters.errors import (
 
 __all__ = [
     "BusyDeviceError",
+    "ConnectionLostError",
     "DataError",
     "DeviceError",
     "EdgesynthError",
@@ -93,3 +95,7 @@ class BusyDeviceError(DeviceError):
 
 class RefusedByDeviceError(DeviceError):
     """A device did not take what it was given: an upload that is not what it should be."""
+
+
+class ConnectionLostError(DeviceError):
+    """The connection to an agent broke, or no answer came: to ask again may help."""

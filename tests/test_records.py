@@ -28,7 +28,13 @@ LATER = {
     "idle": [{"when": "before", "duration_s": 10.0, "power_w": 3.0, "samples": 900, "reason": None}],
     "dynamic_energy_mj": 1.5,
     "conditions": {"gpu_mhz": None},
-    "reference": {"passed": True},
+    "reference": {
+        "images": 16,
+        "max_abs_error": 1e-5,
+        "argmax_agreement": None,
+        "passed": True,
+        "outputs": {"y": {"max_abs_error": 1e-5, "tolerance": 1e-3, "argmax_agreement": None, "passed": True}},
+    },
 }
 """Fields that only a newer agent fills."""
 

@@ -85,6 +85,10 @@ def print_measurement(name: str, measurement: Measurement) -> None:
     engine = measurement.engine
     console.print(f"{name} on {measurement.target}, {engine.backend} {engine.version}", markup=False)
     console.print(table)
+    compared = measurement.reference
+    if compared is not None and compared.max_abs_error is not None:
+        same = "" if compared.argmax_agreement is None else f", same answer on {compared.argmax_agreement:.2%}"
+        console.print(f"as exported: greatest error {compared.max_abs_error:.2g}{same} of {compared.images} images")
     for warning in measurement.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 

@@ -34,7 +34,8 @@ def measure(lease: AgentLease, package: Package, facts: Mapping[str, Any], simul
             limit_s=limit_s,
             schedule=schedule,
             precision=package.precision if backend == "tensorrt" else None,
-            calibration=None if calibration is None else client.upload(calibration, "files"),
+            build_limit_s=BUILD_S if backend == "tensorrt" else None,
+            calibration=None if calibration is None else client.upload_file(calibration),
         ),
         lease.lease,
     )

@@ -1,20 +1,33 @@
 """What the workstation asks an agent to do, and what it hears of it. The agent checks the bounds."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from edgesynth.records import Record
 
 __all__ = [
+    "ENDED",
     "QUICK_BOARD",
     "QUICK_HOST",
+    "QUICK_METERED",
     "SCREEN_HOST",
     "SIMULATED_BOARD",
+    "EngineName",
+    "Event",
     "Failure",
     "Job",
     "JobRequest",
     "Lease",
+    "Precision",
     "Schedule",
+    "schedule_for",
 ]
+
+ENDED = ("done", "failed", "cancelled")
+
+EngineName = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
+Precision = Literal["fp32", "fp16", "int8"]
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Schedule(Record):
@@ -28,18 +41,28 @@ class Schedule(Record):
 
 # For a machine without a power sensor: there is nothing to sample, so windows need only hold many inferences.
 QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.4)
-# For a board: 5 windows of 10 s are the quick tier (docs/measuring.md), and a TX2 needs up to 90 s to settle.
-QUICK_BOARD = Schedule(warmup_min_s=15, warmup_max_s=90, windows=5, window_s=10)
+# The quick tier of docs/measuring.md: long enough for the 50 power samples a window that every sensor needs, RAPL too.
+QUICK_METERED = Schedule(warmup_min_s=3.0, warmup_max_s=30.0, windows=5, window_s=10.0)
+# For a board, which heats up and scales its clocks: a TX2 needs up to 90 s to settle.
+QUICK_BOARD = Schedule(warmup_min_s=15.0, warmup_max_s=90.0, windows=5, window_s=10.0)
 # For a board that is played: what it shows is that measuring works.
 SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window_s=1.2)
 # For the many candidates of a search: enough to tell them apart, never for the record.
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 
 
-class JobRequest(Record):
-    """Measure the uploaded `model` (its SHA-256) as `target`; the agent ends the job after `limit_s`.
+def schedule_for(power: Mapping[str, Any], *, screening: bool = False) -> Schedule:
+    """How to measure on a device whose fact `power` is this: for joules, where it has a sensor. Screening never takes
+    the time for them, and its records say so."""
+    if screening:
+        return SCREEN_HOST
+    return QUICK_HOST if power.get("sensor") is None else QUICK_METERED
 
-    The rest may be left to the agent; `reference` and `calibration` are uploaded files, by their SHA-256.
+
+class JobRequest(Record):
+    """Measure the uploaded `model` (its SHA-256) as `target`; the agent ends the job after `limit_s`. Building an
+    engine does not count for that, and has `build_limit_s`. `reference` and `calibration` are uploaded files (SHA-256).
+    What is None is the agent's choice.
     """
 
     model: str
@@ -47,8 +70,8 @@ class JobRequest(Record):
     batch: int
     limit_s: float
     schedule: Schedule
-    engine: str | None = None
-    precision: str | None = None
+    engine: EngineName | None = None
+    precision: Precision | None = None
     reference: str | None = None
     calibration: str | None = None
     build_limit_s: float | None = None
@@ -82,7 +105,7 @@ class Job(Record):
 
     id: str
     holder: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    status: Status
     stage: str
     progress: float
     reason: str | None
@@ -95,4 +118,14 @@ class Job(Record):
 
     @property
     def ended(self) -> bool:
-        return self.status in ("done", "failed", "cancelled")
+        return self.status in ENDED
+
+
+class Event(Record):
+    """Something that happened to a job; numbers ascend."""
+
+    sequence: int
+    status: Status
+    stage: str
+    progress: float
+    reason: str | None

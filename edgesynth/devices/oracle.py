@@ -1,24 +1,22 @@
 """The seam "who answers: how fast, and at how many joules?"."""
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from edgesynth_exporters.targets import Target, find_target, model_of
 
-from edgesynth.devices.client import AgentClient
-from edgesynth.devices.deadline import Deadline
-from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import QUICK_HOST, SCREEN_HOST, JobRequest, Schedule
-from edgesynth.devices.lease import HeldLease
-from edgesynth.errors import DeviceError, EdgesynthError, ModelFileError
+from edgesynth.errors import EdgesynthError, ModelFileError
 from edgesynth.records import Engine, Latency, Measurement
 
-__all__ = ["EstimateOracle", "FakeOracle", "HostOracle", "Oracle", "open_oracle", "reachable_target"]
+if TYPE_CHECKING:
+    from edgesynth.devices.agent_oracle import AgentOracle
+    from edgesynth.devices.jobs import EngineName, Precision
+
+__all__ = ["EstimateOracle", "FakeOracle", "Oracle", "open_device", "open_oracle", "reachable_target"]
 
 
 class Oracle(ABC):
@@ -49,9 +47,12 @@ class Oracle(ABC):
         Raises ModelFileError for a file that cannot be read, DeviceError when there is no answer, RuntimeError
         outside of the `with` block.
         """
+        self._check_held()
+        return self._measure(onnx, batch)
+
+    def _check_held(self) -> None:
         if self._held is None:
             raise RuntimeError(f"{type(self).__name__}.measure outside of its with block")
-        return self._measure(onnx, batch)
 
     def _hold(self) -> AbstractContextManager[None]:
         """What is needed from entering to leaving; nothing unless overridden."""
@@ -59,40 +60,6 @@ class Oracle(ABC):
 
     @abstractmethod
     def _measure(self, onnx: Path, batch: int) -> Measurement: ...
-
-
-class HostOracle(Oracle):
-    """Measures on this machine, through one agent that lives as long as the `with` block."""
-
-    target = "host"
-
-    def __init__(
-        self, schedule: Schedule = QUICK_HOST, on_progress: Callable[[str, float], None] | None = None
-    ) -> None:
-        self._schedule = schedule
-        self._on_progress = on_progress
-        self._client: AgentClient
-        self._lease: HeldLease
-
-    @contextmanager
-    def _hold(self) -> Iterator[None]:
-        with HostAgent() as self._client, self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease:
-            yield
-
-    def _measure(self, onnx: Path, batch: int) -> Measurement:
-        # Beyond the schedule: loading, and windows that end late because one inference takes long.
-        limit_s = 60 + 2 * (self._schedule.warmup_max_s + self._schedule.windows * self._schedule.window_s)
-        model = self._client.upload(onnx)
-        job = self._client.submit(
-            JobRequest(model=model, target=self.target, batch=batch, limit_s=limit_s, schedule=self._schedule),
-            self._lease,
-        )
-        try:
-            return self._client.wait(job.id, Deadline(limit_s + 60), self._on_progress)
-        except BaseException:  # an interrupt too must not leave the machine busy
-            with suppress(DeviceError):  # what went wrong first is what counts
-                self._client.cancel(job.id)
-            raise
 
 
 class EstimateOracle(Oracle):
@@ -148,7 +115,18 @@ def open_oracle(target: str, *, screening: bool = False) -> Oracle:
     """
     if reachable_target(target).kind == "model":
         return EstimateOracle(target)
-    return HostOracle(SCREEN_HOST if screening else QUICK_HOST)
+    return open_device(target, screening=screening)
+
+
+def open_device(
+    target: str, *, screening: bool = False, engine: "EngineName | None" = None, precision: "Precision | None" = None
+) -> "AgentOracle":
+    """Who measures on the device of that name. Raises EdgesynthError for a target that is none, or that is unknown."""
+    from edgesynth.devices.agent_oracle import HostOracle  # it is an oracle, so it imports this module
+
+    if reachable_target(target).kind == "model":
+        raise EdgesynthError(f"{target} is a model, not a device: ask edgesynth estimate")
+    return HostOracle(screening=screening, engine=engine, precision=precision)
 
 
 def reachable_target(name: str) -> Target:

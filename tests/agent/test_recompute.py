@@ -13,7 +13,7 @@ from edgesynth_agent.run_trace import recompute, write_run_trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesynth.records import Measurement
+from edgesynth.records import Comparison, Measurement
 from tests.agent.protocol_rig import START_S, Rig
 
 
@@ -28,11 +28,12 @@ class TestRecompute:
         rig = Rig(latencies_s=(0.05, 0.0501, 0.07), processor=processor)
         falling = FakeConditions(rig.clock, lambda time_s: 1300.5 if time_s < START_S + 9 else 1000.0)
         record = rig.measure(power_w, conditions=falling)
-        trace = rig.trace._replace(reference={"passed": True})
+        compared = Comparison(images=2, max_abs_error=0.1, argmax_agreement=None, passed=True, outputs={})
+        trace = rig.trace._replace(reference=compared.model_dump())
         write_run_trace(path, trace)
         again = recompute(path)
         assert again == trace.document()
-        assert Measurement.model_validate(again) == record.model_copy(update={"reference": {"passed": True}})
+        assert Measurement.model_validate(again) == record.model_copy(update={"reference": compared})
 
     @settings(max_examples=20)
     @given(latencies_s=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=20), watts=st.floats(0.5, 100.0))

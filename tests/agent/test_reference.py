@@ -1,5 +1,6 @@
 """The comparison with what a network answered where it was exported."""
 
+import contextlib
 import io
 import zipfile
 
@@ -11,6 +12,8 @@ from edgesynth_agent.engines import reference as module
 from edgesynth_agent.engines.reference import compare, read_reference, require
 from edgesynth_agent.errors import EngineError, RefusedError
 from edgesynth_exporters.reference import Reference, write_reference
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.agent.models import save_conv
 
@@ -65,7 +68,7 @@ def test_another_network_fails_with_a_sentence(path):
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_what_is_no_number_never_passes(path, factor):
-    found = compare(engine(2, factor=factor), read_reference(save(path, tolerance=float("inf")), MODEL), 2)
+    found = compare(engine(2, factor=factor), read_reference(save(path, tolerance=1e300), MODEL), 2)
     assert found["max_abs_error"] is None
     assert not found["passed"]
     with pytest.raises(EngineError, match="no finite numbers"):
@@ -122,6 +125,9 @@ ABOUT = np.array('{"onnx_sha256": "' + MODEL + '"}')
         npz(**{"about": ABOUT, "inputs/x": np.float32(1), "outputs/y": np.zeros((2, 4)), "tolerance/y": 1.0}),
         npz(**{"about": ABOUT, "other/x": np.zeros((2, 4))}),
         npz(**{"about": ABOUT, "inputs/x": np.array([{}], dtype=object)}),
+        npz(**{"about": ABOUT, "inputs/x": np.array(["text"]), "outputs/y": np.zeros(1), "tolerance/y": 1.0}),
+        npz(**{"about": ABOUT, "inputs/x": np.zeros(2), "outputs/y": np.array([1, np.nan]), "tolerance/y": 1.0}),
+        npz(**{"about": ABOUT, "inputs/x": np.zeros(2), "outputs/y": np.zeros(2), "tolerance/y": np.inf}),
     ],
 )
 def test_a_file_that_is_none_is_refused(path, content):
@@ -129,6 +135,24 @@ def test_a_file_that_is_none_is_refused(path, content):
     with pytest.raises(RefusedError, match="no reference of an export") as caught:
         read_reference(str(path), MODEL)
     assert "\n" not in str(caught.value)
+
+
+@given(st.data())
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.reference.npz"
+    save(path)
+    if data.draw(st.booleans()):
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, part in parts.items():
+                archive.writestr(name, part)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(RefusedError):
+        read_reference(str(path), MODEL)
 
 
 def test_a_file_that_expands_without_end_is_refused_early(path, monkeypatch):

@@ -8,14 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from edgesynth.devices import EstimateOracle, FakeOracle, HostOracle, Oracle, Schedule, open_oracle
-from edgesynth.devices.client import AgentClient
+from edgesynth.devices import (
+    QUICK_HOST,
+    SCREEN_HOST,
+    AgentClient,
+    AgentOracle,
+    EstimateOracle,
+    FakeOracle,
+    HostAgent,
+    HostOracle,
+    Oracle,
+    Schedule,
+    jobs,
+    open_device,
+    open_oracle,
+    schedule_for,
+)
 from edgesynth.errors import DeviceError, EdgesynthError
 from tests.agent.models import save_conv
+from tests.agent.references import IMAGES, save_reference
 from tests.agent.running import children
 from tests.devices.contract import OracleContract
 
 SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_conv(tmp_path / "conv.onnx")
 
 
 class TestFakeOracle(OracleContract):
@@ -58,6 +78,60 @@ class TestHostOracle(OracleContract):
                 with pytest.raises(KeyboardInterrupt):
                     oracle.measure(model)
 
+    def test_outputs_are_compared_with_the_reference(self, tmp_path: Path) -> None:
+        model = save_conv(tmp_path / "net.onnx")
+        reference = save_reference(model, tmp_path / "net.reference.npz")
+        with HostOracle(SHORT, engine="onnxruntime", precision="fp32") as oracle:
+            record = oracle.measure(model, batch=2, reference=reference)
+            assert record.reference is not None
+            assert (record.reference.images, record.reference.passed) == (IMAGES, True)
+            assert oracle.measure(model).reference is None
+            save_reference(model, reference, error=0.5)
+            with pytest.raises(DeviceError, match="differs from the reference by up to 0"):
+                oracle.measure(model, reference=reference)
+
+    def test_engine_precision_and_scales_reach_the_device(self, model: Path, tmp_path: Path) -> None:
+        with (
+            HostOracle(SHORT, engine="onnxruntime", precision="fp16") as oracle,
+            pytest.raises(DeviceError, match="ONNX Runtime runs the file as it is, in fp32"),
+        ):
+            oracle.measure(model)
+        scales = tmp_path / "net.calibration"
+        scales.write_text("TRT-8201-EntropyCalibration2\nx: 3f800000\n")
+        with (
+            HostOracle(SHORT, engine="onnxruntime", precision="int8") as oracle,
+            pytest.raises(DeviceError, match="takes no calibration cache"),
+        ):
+            oracle.measure(model, calibration=scales)
+
+    def test_a_played_machine_measures_nothing(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("EDGESYNTH_SIMULATED", "a test")
+        with HostOracle(SHORT) as oracle:
+            record = oracle.measure(model)
+        assert record.source == "simulated"
+        assert record.warnings[0] == "simulated: $EDGESYNTH_SIMULATED says so: a test"
+
+
+def test_an_agent_that_was_found_some_other_way_answers_for_its_target(model: Path) -> None:
+    with AgentOracle("host", HostAgent(), SHORT) as oracle:
+        assert oracle.measure(model).target == "host"
+
+
+def test_a_device_with_a_power_sensor_is_given_time_for_joules() -> None:
+    assert schedule_for({"sensor": None, "reason": "none"}) == QUICK_HOST
+    metered = schedule_for({"sensor": "rapl"})
+    assert (metered.windows, metered.window_s) == (5, 10)
+    assert schedule_for({"sensor": "rapl"}, screening=True) == SCREEN_HOST
+
+
+def test_the_schedule_is_that_of_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"power": {"sensor": "rapl"}}
+    monkeypatch.setattr(AgentClient, "device", lambda client: facts)
+    monkeypatch.setattr(jobs, "QUICK_METERED", SHORT)
+    with HostOracle() as oracle:
+        flags = oracle.measure(model).engine.flags
+    assert flags["window_s"] == SHORT.window_s
+
 
 class TestEstimateOracle(OracleContract):
     def make(self) -> Oracle:
@@ -92,6 +166,11 @@ def test_open_oracle_refuses_an_unknown_target() -> None:
 def test_open_oracle_refuses_a_board(target: str, instead: str) -> None:
     with pytest.raises(EdgesynthError, match=f"^{target} is a board that has to be reached.*{instead}"):
         open_oracle(target)
+
+
+def test_a_model_of_a_target_is_no_device() -> None:
+    with pytest.raises(EdgesynthError, match="tx2-sim is a model, not a device"):
+        open_device("tx2-sim")
 
 
 def test_importing_devices_is_light() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from edgesynth_agent.engines.base import Engine
 from edgesynth_agent.errors import EngineError, RefusedError
+from edgesynth_agent.plan import plain
 
 __all__ = ["Reference", "compare", "read_reference", "require"]
 
@@ -28,30 +29,47 @@ class Reference(NamedTuple):
 
 def read_reference(path: str, onnx_sha256: Optional[str]) -> Reference:
     """Raises RefusedError for a file that is no reference, is too large, or is of another model than that digest."""
-    import numpy
-
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MOST_BYTES:
-            raise ValueError("it expands to {} bytes, and {} is the most".format(size, _MOST_BYTES))
-        with open(path, "rb") as file, numpy.load(file, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
+        content = _arrays(path)
         about = json.loads(str(content.pop("about")))
-        parts: Dict[str, Dict[str, Any]] = {kind: {} for kind in _PARTS}
-        for key, values in content.items():
-            kind, _, name = key.partition("/")
-            parts[kind][name] = float(values) if kind == "tolerance" else values
-        counts = {len(values) for kind in ("inputs", "outputs") for values in parts[kind].values()}
-        if len(counts) != 1 or 0 in counts or not parts["inputs"] or set(parts["tolerance"]) != set(parts["outputs"]):
-            raise ValueError("its arrays do not belong together")
-        found = about["onnx_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        text = str(error).splitlines() or [type(error).__name__]
-        raise RefusedError("it is no reference of an export: " + text[0], path, "export the network again") from error
+        found = plain(str(about["onnx_sha256"]))
+        reference = _reference(content)
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy and zipfile raise whatever they like for what somebody made up
+        text = plain(str(error)) or type(error).__name__
+        raise RefusedError("it is no reference of an export: " + text, path, "export the network again") from error
     if onnx_sha256 is not None and found != onnx_sha256:
         what = "it is of the model {}, and this is {}".format(found, onnx_sha256)
         raise RefusedError(what, path, "send the reference that lies beside the model")
+    return reference
+
+
+def _arrays(path: str) -> Dict[str, Any]:
+    """What an archive holds, by name."""
+    import numpy
+
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > _MOST_BYTES:
+        raise ValueError("it expands to {} bytes, and {} is the most".format(size, _MOST_BYTES))
+    with open(path, "rb") as file, numpy.load(file, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def _reference(content: Dict[str, Any]) -> Reference:
+    """Raises ValueError, KeyError, TypeError for arrays that are none of a reference."""
+    import numpy
+
+    parts: Dict[str, Dict[str, Any]] = {kind: {} for kind in _PARTS}
+    for key, values in content.items():
+        kind, _, name = key.partition("/")
+        if values.dtype.kind not in "fiub" or not numpy.isfinite(values).all():
+            raise ValueError("'{}' holds something else than finite numbers".format(key))
+        parts[kind][name] = float(values) if kind == "tolerance" else values
+    counts = {len(values) for kind in ("inputs", "outputs") for values in parts[kind].values()}
+    if len(counts) != 1 or 0 in counts or not parts["inputs"] or set(parts["tolerance"]) != set(parts["outputs"]):
+        raise ValueError("its arrays do not belong together")
     return Reference(counts.pop(), parts["inputs"], parts["outputs"], parts["tolerance"])
 
 

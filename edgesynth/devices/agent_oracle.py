@@ -1,0 +1,114 @@
+"""Oracles that measure: through the agent of a device."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from edgesynth.devices.client import AgentClient
+from edgesynth.devices.deadline import Deadline
+from edgesynth.devices.host import HostAgent
+from edgesynth.devices.jobs import EngineName, JobRequest, Precision, Schedule, schedule_for
+from edgesynth.devices.lease import HeldLease
+from edgesynth.devices.oracle import Oracle
+from edgesynth.errors import DeviceError
+from edgesynth.records import Measurement
+
+__all__ = ["AgentOracle", "HostOracle"]
+
+BUILD_LIMIT_S = 1800.0
+"""TensorRT may take minutes for a network on a small board, once: the agent keeps what it built."""
+
+
+class AgentOracle(Oracle):
+    """Measures as `target` on the device behind `agent`, which gives a client for as long as its `with` block lasts.
+
+    Holds the device's lease all the while. `schedule` None is chosen by what the device can meter. `engine` and
+    `precision` None leave that to the agent.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        agent: AbstractContextManager[AgentClient],
+        schedule: Schedule | None = None,
+        on_progress: Callable[[str, float], None] | None = None,
+        *,
+        screening: bool = False,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        self.target = target
+        self._agent = agent
+        self._wanted = schedule
+        self._on_progress = on_progress
+        self._screening = screening
+        self._engine = engine
+        self._precision = precision
+        self._schedule: Schedule
+        self._client: AgentClient
+        self._lease: HeldLease
+
+    def measure(
+        self, onnx: Path, *, batch: int = 1, reference: Path | None = None, calibration: Path | None = None
+    ) -> Measurement:
+        """As every oracle. Outputs are first compared with those of `reference`, a DeviceError if they differ, and what
+        came of it is in the record; `calibration` has the scales of int8. Both are files of an export."""
+        self._check_held()
+        request = JobRequest(
+            model=self._client.upload(onnx),
+            target=self.target,
+            batch=batch,
+            limit_s=self._limit_s,
+            schedule=self._schedule,
+            engine=self._engine,
+            precision=self._precision,
+            reference=None if reference is None else self._client.upload_file(reference),
+            calibration=None if calibration is None else self._client.upload_file(calibration),
+            # An agent that chooses may choose TensorRT; none builds anything for ONNX Runtime.
+            build_limit_s=None if self._engine == "onnxruntime" else BUILD_LIMIT_S,
+        )
+        job = self._client.submit(request, self._lease)
+        try:
+            longest_s = self._limit_s + (request.build_limit_s or 0.0) + 60
+            return self._client.wait(job.id, Deadline(longest_s), self._on_progress)
+        except BaseException:  # an interrupt too must not leave the machine busy
+            with suppress(DeviceError):  # what went wrong first is what counts
+                self._client.cancel(job.id)
+            raise
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        with (
+            self._agent as self._client,
+            self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease,
+        ):
+            power = self._client.device()["power"] if self._wanted is None else {}
+            self._schedule = self._wanted or schedule_for(power, screening=self._screening)
+            yield
+
+    def _measure(self, onnx: Path, batch: int) -> Measurement:
+        return self.measure(onnx, batch=batch)
+
+    @property
+    def _limit_s(self) -> float:
+        # Beyond the schedule: loading, and windows that end late because one inference takes long.
+        schedule = self._schedule
+        return 60 + 2 * (schedule.warmup_max_s + schedule.windows * schedule.window_s)
+
+
+class HostOracle(AgentOracle):
+    """Measures on this machine, through one agent that lives as long as the `with` block."""
+
+    def __init__(
+        self,
+        schedule: Schedule | None = None,
+        on_progress: Callable[[str, float], None] | None = None,
+        *,
+        screening: bool = False,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        super().__init__(
+            "host", HostAgent(), schedule, on_progress, screening=screening, engine=engine, precision=precision
+        )
