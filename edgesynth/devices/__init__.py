@@ -5,15 +5,27 @@ from edgesynth.devices.beside import Beside, beside
 from edgesynth.devices.client import AgentClient, Health
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import QUICK_HOST, QUICK_METERED, SCREEN_HOST, Job, JobRequest, Schedule, schedule_for
+from edgesynth.devices.jobs import (
+    QUICK_BOARD,
+    QUICK_HOST,
+    QUICK_METERED,
+    SCREEN_HOST,
+    SIMULATED_BOARD,
+    Job,
+    JobRequest,
+    Schedule,
+    schedule_for,
+)
 from edgesynth.devices.lease import HeldLease
 from edgesynth.devices.opening import Answering, Patience, open_answering, open_device, parse_addresses
 from edgesynth.devices.oracle import EstimateOracle, FakeOracle, Oracle
 
 __all__ = [
+    "QUICK_BOARD",
     "QUICK_HOST",
     "QUICK_METERED",
     "SCREEN_HOST",
+    "SIMULATED_BOARD",
     "AgentClient",
     "AgentOracle",
     "Answering",
