@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgesynth.deploy.record import DeployRecord
-    from edgesynth.deploy.transport import Transport
+    from edgesynth.devices.transport import Transport
 
 __all__ = ["deploy", "open_transport"]
 
@@ -78,7 +78,7 @@ def deploy(
 
 def open_transport(host: str, ssh_config: Path | None) -> "Transport":
     """How the device of that name is reached."""
-    from edgesynth.deploy.ssh import SshTransport
+    from edgesynth.devices.ssh import SshTransport
 
     return SshTransport(host, ssh_config)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from edgesynth.deploy.transport import Transport
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import (
     BusyDeviceError,
     DeviceError,

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from edgesynth.deploy.agent_file import AgentFile
-from edgesynth.deploy.transport import Transport, error_of_exit
+from edgesynth.devices.transport import Transport, error_of_exit
 from edgesynth.errors import DeviceError, EdgesynthError, StorageError
 
 __all__ = ["Probe", "agent_on_device", "probe"]

@@ -16,8 +16,8 @@ from edgesynth.deploy.package import Package
 from edgesynth.deploy.preflight import Finding, examine
 from edgesynth.deploy.record import DeployRecord, FindingInfo, StateInfo
 from edgesynth.deploy.steps import STATES, Outcome
-from edgesynth.deploy.transport import Transport
 from edgesynth.deploy.upload import upload
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import BusyDeviceError, DeviceError, EdgesynthError, IncompatibleError, StorageError
 from edgesynth.records import Measurement
 

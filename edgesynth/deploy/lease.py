@@ -5,8 +5,8 @@ from types import TracebackType
 from typing import Self
 
 from edgesynth.deploy.board import BoardSession
-from edgesynth.deploy.transport import Transport
 from edgesynth.devices import AgentClient, HeldLease
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import BusyDeviceError, DeviceError
 
 __all__ = ["AgentLease"]

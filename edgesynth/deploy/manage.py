@@ -10,7 +10,7 @@ from edgesynth.deploy.bootstrap import agent_on_device, probe
 from edgesynth.deploy.deploy import open_session
 from edgesynth.deploy.journal import DeployJournal, journal_path
 from edgesynth.deploy.lease import AgentLease
-from edgesynth.deploy.transport import Transport
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import EdgesynthError, IncompatibleError
 
 __all__ = ["rollback", "status", "uninstall"]

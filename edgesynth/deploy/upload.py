@@ -5,7 +5,7 @@ from typing import Any
 
 from edgesynth.deploy.board import BoardSession
 from edgesynth.deploy.package import Package
-from edgesynth.deploy.transport import Transport, error_of_exit
+from edgesynth.devices.transport import Transport, error_of_exit
 from edgesynth.errors import RefusedByDeviceError, StorageError
 
 __all__ = ["upload"]

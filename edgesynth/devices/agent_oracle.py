@@ -101,8 +101,7 @@ class AgentOracle(Oracle):
             self._agent as self._client,
             self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease,
         ):
-            power = self._client.device()["power"] if self._wanted is None else {}
-            self._schedule = self._wanted or schedule_for(power, screening=self._screening)
+            self._schedule = self._wanted or schedule_for(self._client.device(), screening=self._screening)
             yield
 
     def alive(self) -> bool:

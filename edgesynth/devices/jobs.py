@@ -51,12 +51,16 @@ SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 
 
-def schedule_for(power: Mapping[str, Any], *, screening: bool = False) -> Schedule:
-    """How to measure on a device whose fact `power` is this: for joules, where it has a sensor. Screening never takes
-    the time for them, and its records say so."""
+def schedule_for(device: Mapping[str, Any], *, screening: bool = False) -> Schedule:
+    """How to measure on a device whose facts are these: for joules, where it has a sensor. Screening never takes the
+    time for them, and its records say so."""
     if screening:
         return SCREEN_HOST
-    return QUICK_HOST if power.get("sensor") is None else QUICK_METERED
+    if device["power"].get("sensor") is None:
+        return QUICK_HOST
+    if device["source"] == "simulated":
+        return SIMULATED_BOARD
+    return QUICK_METERED if device["targets"] == ["host"] else QUICK_BOARD
 
 
 class JobRequest(Record):

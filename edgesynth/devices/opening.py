@@ -16,6 +16,7 @@ from edgesynth.devices.measured import Measurements, default_database
 from edgesynth.devices.oracle import EstimateOracle, Oracle
 from edgesynth.devices.patient import PatientOracle
 from edgesynth.devices.pool import PoolOracle
+from edgesynth.devices.remote import agent_by_ssh
 from edgesynth.errors import EdgesynthError
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def _screening(name: str, places: Sequence[Address], patience: Patience) -> "Scr
 def _agent_at(address: Address) -> AbstractContextManager[AgentClient]:
     """The agent there, for a `with` block."""
     assert address.where is not None
+    if address.way == "ssh":
+        return agent_by_ssh(address.where, address.text)
     return _SocketAgent(Path(address.where), address.text)
 
 

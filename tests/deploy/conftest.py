@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgesynth.deploy.deploy import Deployment, Request
 from edgesynth.deploy.package import open_package
-from edgesynth.deploy.transport import LocalTransport
+from edgesynth.devices.transport import LocalTransport
 
 # The folders that every system has.
 SYSTEM = ("etc/systemd/system", "opt", "run", "usr/local/bin", "usr/local/lib", "var/lib")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesynth.deploy.transport import Transport
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import DeviceError
 
 

@@ -22,7 +22,7 @@ from edgesynth.deploy.deploy import DeployFailedError
 from edgesynth.deploy.journal import journal_path
 from edgesynth.deploy.manage import rollback, status, uninstall
 from edgesynth.deploy.steps import STATES
-from edgesynth.deploy.transport import LocalTransport
+from edgesynth.devices.transport import LocalTransport
 from edgesynth.errors import BusyDeviceError, DeviceError, IncompatibleError, RefusedByDeviceError, StorageError
 from tests.agent import release_rig
 from tests.deploy.broken_agent import broken_agent

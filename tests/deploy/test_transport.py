@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgesynth.cli.main import run
-from edgesynth.deploy.ssh import SshTransport, explain
-from edgesynth.deploy.transport import LocalTransport
+from edgesynth.devices.ssh import SshTransport, explain
+from edgesynth.devices.transport import LocalTransport
 from edgesynth.errors import DeviceError, EdgesynthError
 from tests.deploy.contract import TransportContract
 from tests.deploy.sshd import LocalSshd

@@ -115,16 +115,26 @@ def test_an_agent_that_was_found_some_other_way_answers_for_its_target(model: Pa
         assert oracle.measure(model).target == "host"
 
 
-def test_a_device_with_a_power_sensor_is_given_time_for_joules() -> None:
-    assert schedule_for({"sensor": None, "reason": "none"}) == QUICK_HOST
-    metered = schedule_for({"sensor": "rapl"})
-    assert (metered.windows, metered.window_s) == (5, 10)
-    assert schedule_for({"sensor": "rapl"}, screening=True) == SCREEN_HOST
+def facts(sensor: str | None, *targets: str, source: str = "measured") -> dict[str, object]:
+    return {"power": {"sensor": sensor}, "targets": ["host", *targets], "source": source}
+
+
+@pytest.mark.parametrize(
+    ("device", "schedule"),
+    [
+        (facts(None), QUICK_HOST),
+        (facts("rapl"), jobs.QUICK_METERED),
+        (facts("ina3221", "tx2"), jobs.QUICK_BOARD),
+        (facts("ina3221", "tx2", source="simulated"), jobs.SIMULATED_BOARD),
+    ],
+)
+def test_a_device_with_a_power_sensor_is_given_time_for_joules(device: dict[str, object], schedule: Schedule) -> None:
+    assert schedule_for(device) == schedule
+    assert schedule_for(device, screening=True) == SCREEN_HOST
 
 
 def test_the_schedule_is_that_of_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = {"power": {"sensor": "rapl"}}
-    monkeypatch.setattr(AgentClient, "device", lambda client: facts)
+    monkeypatch.setattr(AgentClient, "device", lambda client: facts("rapl"))
     monkeypatch.setattr(jobs, "QUICK_METERED", SHORT)
     with HostOracle() as oracle:
         flags = oracle.measure(model).engine.flags

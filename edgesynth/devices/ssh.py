@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from edgesynth.deploy.transport import Transport
+from edgesynth.devices.transport import Transport
 from edgesynth.errors import DeviceError, EdgesynthError
 
 __all__ = ["CONFIG_VARIABLE", "SshTransport", "explain"]
