@@ -15,7 +15,7 @@ test-agent: $(READY)  ## the agent's tests alone, its fuzzing and its soak run i
 	$(BIN)/python -m pytest -q tests/agent tests/devices
 
 test-device: $(READY)  ## virtual boards that boot: as root on Linux
-	$(BIN)/python -m pytest -q tests/virtual_device
+	$(BIN)/python -m pytest -q tests/virtual_device tests/deploy
 
 soak-agent: $(READY)  ## the same in full: 100,000 requests, 5,000 jobs with kills; some hours
 	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=1000 \

@@ -13,6 +13,8 @@ from edgesynth.errors import DeviceError, EdgesynthError, StorageError
 __all__ = ["Probe", "agent_on_device", "probe"]
 
 LEAST_PYTHON = (3, 6)
+PYTHON = ("python3", "-B")
+"""Root would leave byte code of whatever it imports beside it."""
 
 # One question, in the shell of any device: nothing is changed by it.
 _PROBE = """\
@@ -77,11 +79,11 @@ def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: 
             )
         as_root = ["sudo", "-n"]
     if found.installed == agent.sha256:
-        yield [*as_root, "python3", found.place]
+        yield [*as_root, *PYTHON, found.place]
         return
     folder = _send(transport, agent)
     try:
-        yield [*as_root, "python3", f"{folder}/edgesynth-agent.pyz"]
+        yield [*as_root, *PYTHON, f"{folder}/edgesynth-agent.pyz"]
     finally:
         with suppress(DeviceError):  # it is in a folder for what is temporary
             transport.ask(shlex.join(["rm", "-rf", "--", folder]))

@@ -46,6 +46,8 @@ def run_session(arguments: argparse.Namespace) -> int:
     answers = os.dup(1)
     os.dup2(2, 1)
     os.umask(0o022)
+    # Root would leave byte code of whatever its workers import beside it.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     layout = make_layout(os.environ, arguments.root, arguments.user)
     try:
         lock = None if arguments.look else DeployLock(layout, arguments.holder)
