@@ -113,7 +113,7 @@ def test_two_at_once(deployer):
 
     def hold():
         from edgesynth.deploy.board import BoardSession
-        from edgesynth.deploy.ssh import SshTransport
+        from edgesynth.devices.ssh import SshTransport
 
         with SshTransport(f"root@{deployer.device.name}") as transport:
             words = ["python3", "/opt/edgesynth/agent/current/edgesynth-agent.pyz"]
@@ -140,7 +140,7 @@ def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
 
     from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
     from edgesynth.deploy.package import open_package
-    from edgesynth.deploy.ssh import SshTransport
+    from edgesynth.devices.ssh import SshTransport
 
     device = deployer.device
     old = deployer.deployed(0.25, "--measure", "none").release
