@@ -92,7 +92,12 @@ class VirtualDevice(Faults):
     def is_owned(self) -> bool:
         """Whether the process that it goes with is still there."""
         owner = self.facts["owner"]
-        return owner is not None and start_time(owner[0]) == owner[1]
+        return owner is not None and start_time(owner[0]) == owner[1] is not None
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether the process that it goes with has ended without taking it down."""
+        return self.facts["owner"] is not None and not self.is_owned
 
     def boot(self) -> None:
         """Switch it on, with its cable mended, and wait until SSH lets both users in."""
