@@ -132,10 +132,9 @@ class Rig:
         assert record.outcome in ("deployed", "unchanged")
         assert self.current() == record.release
         kept = "the old release" if now == before else "the new release"
-        name = fault.__name__.replace("_", " ")
-        self.rows.append(
-            f"| {state} | {name} | {outcome} in {took_s:.0f} s | {kept} | {record.outcome} in {again_s:.0f} s | {reason} |"
-        )
+        happened = fault.__name__.replace("_", " ")
+        came = [f"{outcome} in {took_s:.0f} s", kept, f"{record.outcome} in {again_s:.0f} s", reason]
+        self.rows.append(f"| {' | '.join([state, happened, *came])} |")
 
     def current(self) -> str:
         """The id of the release that `current` leads to, which is complete: every file as its manifest says."""

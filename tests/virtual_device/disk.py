@@ -1,5 +1,6 @@
 """The disk of a virtual device: what it writes, in an image of bounded size over the root file system shared by all."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -37,32 +38,46 @@ class Disk(NamedTuple):
     def _ballast(self) -> Path:
         return self._layer / "ballast"
 
+    @property
+    def _image(self) -> Path:
+        return self.folder / "disk.img"
+
+    def _image_is_in_use(self) -> bool:
+        files = []
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                files.append(path.read_text().strip())
+        return str(self._image.resolve()) in files
+
     def format(self, size_bytes: int) -> None:
         """A new image; it takes no more room here than is written to it."""
-        with (self.folder / "disk.img").open("wb") as file:
+        with self._image.open("wb") as file:
             file.truncate(size_bytes)
         # No blocks are kept back for root: full is full for everyone.
-        run("mkfs.ext4", "-q", "-m", "0", self.folder / "disk.img")
+        run("mkfs.ext4", "-q", "-m", "0", self._image)
 
     def mount(self) -> None:
         for folder in (self._layer, self.root):
             folder.mkdir(exist_ok=True)
-        run("mount", "-o", "loop,noatime", self.folder / "disk.img", self._layer)
+        run("mount", "-o", "loop,noatime", self._image, self._layer)
         for name in ("upper", "work"):
             (self._layer / name).mkdir(exist_ok=True)
         layers = f"lowerdir={self.lower},upperdir={self._layer / 'upper'},workdir={self._layer / 'work'}"
         run("mount", "-t", "overlay", "-o", layers, "overlay", self.root)
 
     def unmount(self) -> None:
-        """What is mounted of it. Raises VirtualDeviceError when something goes on using it."""
+        """What is mounted of it. Raises VirtualDeviceError when something goes on using it.
+
+        A copy of the mount lives on for a moment in whatever mount namespace is just being made, of another device for
+        instance. Until it is gone too, mounting the image again would only give back the file system as it was left.
+        """
         end_s = time.monotonic() + _IN_USE_LIMIT_S
-        for folder in (self.root, self._layer):
-            while os.path.ismount(folder):
-                # The kernel takes a moment to forget the mounts of processes that were killed.
-                done = subprocess.run(["umount", folder], capture_output=True, text=True, check=False)
-                if done.returncode and time.monotonic() > end_s:
-                    raise VirtualDeviceError(done.stderr.strip())
-                time.sleep(0.02 if done.returncode else 0)
+        while mounted := [folder for folder in (self.root, self._layer) if os.path.ismount(folder)]:
+            done = subprocess.run(["umount", mounted[0]], capture_output=True, text=True, check=False)
+            if done.returncode:  # the mounts of processes that were killed take their time
+                _wait(end_s, done.stderr.strip())
+        while self._image_is_in_use():
+            _wait(end_s, f"{self._image} is still in use")
 
     def synchronise(self) -> None:
         """All that the device has written so far is in the image."""
@@ -89,3 +104,9 @@ class Disk(NamedTuple):
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
+
+
+def _wait(end_s: float, complaint: str) -> None:
+    if time.monotonic() > end_s:
+        raise VirtualDeviceError(complaint)
+    time.sleep(0.02)
