@@ -121,10 +121,12 @@ class VirtualDevice(Faults):
         """Switch it on, with its cable mended, and wait until SSH lets both users in."""
         self.group.create()
         self.cable.mend()
+        (self.folder / "faults").mkdir(exist_ok=True)
         command = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no", "--boot",
             f"--directory={self.disk.root}", f"--machine={self.name}", "--console=read-only", "--link-journal=no",
             "--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN",
+            f"--bind-ro={self.folder}/faults:/etc/virtual-device/faults",
             f"--network-namespace-path=/run/netns/{self.cable.namespace}",
         ]  # fmt: skip
         with (self.folder / "console.log").open("ab") as console:

@@ -1,6 +1,5 @@
 """The disk of a virtual device: what it writes, in an image of bounded size over the root file system shared by all."""
 
-import contextlib
 import ctypes
 import fcntl
 import os
@@ -42,13 +41,6 @@ class Disk(NamedTuple):
     def _image(self) -> Path:
         return self.folder / "disk.img"
 
-    def _image_is_in_use(self) -> bool:
-        files = []
-        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-            with contextlib.suppress(OSError):
-                files.append(path.read_text().strip())
-        return str(self._image.resolve()) in files
-
     def format(self, size_bytes: int) -> None:
         """A new image; it takes no more room here than is written to it."""
         with self._image.open("wb") as file:
@@ -66,18 +58,24 @@ class Disk(NamedTuple):
         run("mount", "-t", "overlay", "-o", layers, "overlay", self.root)
 
     def unmount(self) -> None:
-        """What is mounted of it. Raises VirtualDeviceError when something goes on using it.
-
-        A copy of the mount lives on for a moment in whatever mount namespace is just being made, of another device for
-        instance. Until it is gone too, mounting the image again would only give back the file system as it was left.
-        """
+        """What is mounted of it. Raises VirtualDeviceError when something goes on using it."""
         end_s = time.monotonic() + _IN_USE_LIMIT_S
         while mounted := [folder for folder in (self.root, self._layer) if os.path.ismount(folder)]:
             done = subprocess.run(["umount", mounted[0]], capture_output=True, text=True, check=False)
             if done.returncode:  # the mounts of processes that were killed take their time
-                _wait(end_s, done.stderr.strip())
-        while self._image_is_in_use():
-            _wait(end_s, f"{self._image} is still in use")
+                if time.monotonic() > end_s:
+                    raise VirtualDeviceError(done.stderr.strip())
+                time.sleep(0.02)
+
+    def renew(self) -> None:
+        """Unmounted, put a copy in the place of the image.
+
+        Another mount namespace may still have the old one mounted for a moment, and mounting it again would only give
+        back the file system as it was left, without power.
+        """
+        copy = self.folder / "disk.new"
+        run("cp", "--sparse=always", "--reflink=auto", self._image, copy)
+        copy.replace(self._image)
 
     def synchronise(self) -> None:
         """All that the device has written so far is in the image."""
@@ -104,9 +102,3 @@ class Disk(NamedTuple):
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
-
-
-def _wait(end_s: float, complaint: str) -> None:
-    if time.monotonic() > end_s:
-        raise VirtualDeviceError(complaint)
-    time.sleep(0.02)
