@@ -164,6 +164,31 @@ def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
     assert deployer.deployed(0.75, "--measure", "none").outcome == "deployed"
 
 
+def test_a_cable_that_is_cut(deployer):
+    """The connection hangs without a word; both sides find out, and the next deploy waits for what the first held."""
+    from edgesynth_exporters.targets import find_target
+
+    from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
+    from edgesynth.deploy.package import open_package
+    from edgesynth.deploy.ssh import SshTransport
+
+    device = deployer.device
+    old = deployer.deployed(0.25, "--measure", "none").release
+
+    def observer(state, when):
+        if (state, when) == ("activate", "after"):
+            device.cut_cable()
+
+    package = open_package(str(save_network(deployer.folder / "cam.onnx", 0.75)), find_target("tx2"), None)
+    request = Request(package=package, name="cam", holder="ann@lab", allow_simulated=True)
+    try:
+        with pytest.raises(DeployFailedError, match="the connection broke"):
+            Deployment(request, SshTransport(f"nvidia@{device.name}"), observer=observer).run()
+    finally:
+        device.mend_cable()
+    assert deployer.deployed(0.75, "--measure", "none", user="nvidia").former == old
+
+
 def test_without_the_right_to_become_root(make_virtual_device, tmp_path, capsys, monkeypatch):
     device = make_virtual_device(sudo=False)
     monkeypatch.setenv("EDGESYNTH_SSH_CONFIG", str(device.ssh_config))
