@@ -1,4 +1,4 @@
-"""`edgesynth-agent deploy-session` as the workstation speaks to it: lines in, lines out, and what happens at the end."""
+"""`edgesynth-agent deploy-session` as the workstation speaks to it: lines in, lines out, and what its end does."""
 
 import contextlib
 import json
