@@ -5,9 +5,15 @@ import sys
 import threading
 
 import pytest
+from edgesynth_exporters.targets import find_target
 
 from edgesynth.cli.main import run
+from edgesynth.deploy.board import BoardSession
+from edgesynth.deploy.deploy import Deployment
+from edgesynth.deploy.package import open_package
 from edgesynth.deploy.record import DeployRecord
+from edgesynth.deploy.request import DeployFailedError, Request
+from edgesynth.deploy.ssh import SshTransport
 from tests.deploy.conftest import save_network
 from tests.virtual_device.fixtures import make_virtual_device, virtual_device
 
@@ -112,9 +118,6 @@ def test_two_at_once(deployer):
     results = []
 
     def hold():
-        from edgesynth.deploy.board import BoardSession
-        from edgesynth.deploy.ssh import SshTransport
-
         with SshTransport(f"root@{deployer.device.name}") as transport:
             words = ["python3", "/opt/edgesynth/agent/current/edgesynth-agent.pyz"]
             with BoardSession(transport, words, ["--holder", "bob@desk"]) as session:
@@ -135,13 +138,7 @@ def test_two_at_once(deployer):
     assert results == ["cam"]
 
 
-def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
-    from edgesynth_exporters.targets import find_target
-
-    from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
-    from edgesynth.deploy.package import open_package
-    from edgesynth.deploy.ssh import SshTransport
-
+def test_a_power_cut_between_two_releases(deployer):
     device = deployer.device
     old = deployer.deployed(0.25, "--measure", "none").release
 
@@ -166,12 +163,6 @@ def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
 
 def test_a_cable_that_is_cut(deployer):
     """The connection hangs without a word; both sides find out, and the next deploy waits for what the first held."""
-    from edgesynth_exporters.targets import find_target
-
-    from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
-    from edgesynth.deploy.package import open_package
-    from edgesynth.deploy.ssh import SshTransport
-
     device = deployer.device
     old = deployer.deployed(0.25, "--measure", "none").release
 
