@@ -17,7 +17,7 @@ from edgesynth.deploy.session import open_session
 from edgesynth.deploy.steps import Outcome
 from edgesynth.deploy.transport import Transport
 from edgesynth.deploy.upload import upload
-from edgesynth.errors import EdgesynthError, StorageError
+from edgesynth.errors import DeviceError, EdgesynthError, StorageError
 
 __all__ = ["Deployment", "Observer"]
 
@@ -171,6 +171,10 @@ class Deployment:
 
         An interrupt does not come here: the end of the session has the same effect, also in the middle of a step.
         """
+        connected = len(self._now.states) > 1  # the first state is behind
+        broken = self._transport.broken() if connected and isinstance(error, DeviceError) else None
+        if broken is not None:  # what else was noticed first (a socket that nobody listens on) comes from that
+            error.args = (f"{self._transport.host}: {broken}", *error.args[1:])
         if not self._now.staged:
             return
         try:
