@@ -23,6 +23,24 @@ _BOOT_LIMIT_S = 60.0
 _NAME_MOST = 12  # "ve-" and a name make the name of an interface, of 15 characters at most
 _USERS = ("root", "nvidia")
 
+# In a mount namespace of its own: GROUP NAME COMMAND. systemd-nspawn keeps all mounts that it finds, out of sight, and
+# what other devices have mounted could not be unmounted while it lives. With --keep-unit it ends with 133 where the
+# device wants to be started again.
+_SUPERVISE = """
+echo $$ >"$0/cgroup.procs" || exit
+while read -r _ place _; do
+    case $place in
+    */edgesynth/virtual_device/machines/"$1"/* | /run/netns/edgesynth-"$1") ;;
+    */edgesynth/virtual_device/machines/*/* | /run/netns/edgesynth-*) umount --lazy "$place" ;;
+    esac
+done </proc/self/mounts
+shift
+while :; do
+    "$@"
+    [ $? -eq 133 ] || exit
+done
+"""
+
 
 class VirtualDevice(Faults):
     """A machine of its own as far as the network, systemd, users and disk are concerned; the kernel is this one's.
@@ -92,23 +110,39 @@ class VirtualDevice(Faults):
     def is_owned(self) -> bool:
         """Whether the process that it goes with is still there."""
         owner = self.facts["owner"]
-        return owner is not None and start_time(owner[0]) == owner[1]
+        return owner is not None and start_time(owner[0]) == owner[1] is not None
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether the process that it goes with has ended without taking it down."""
+        return self.facts["owner"] is not None and not self.is_owned
 
     def boot(self) -> None:
         """Switch it on, with its cable mended, and wait until SSH lets both users in."""
         self.group.create()
         self.cable.mend()
+        (self.folder / "faults").mkdir(exist_ok=True)
         command = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no", "--boot",
             f"--directory={self.disk.root}", f"--machine={self.name}", "--console=read-only", "--link-journal=no",
             "--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN",
+            f"--bind-ro={self.folder}/faults:/etc/virtual-device/faults",
             f"--network-namespace-path=/run/netns/{self.cable.namespace}",
         ]  # fmt: skip
-        # With --keep-unit it ends with 133 where the device wants to be started again.
-        script = 'echo $$ >"$0/cgroup.procs" && while :; do "$@"; [ $? -eq 133 ] || exit; done'
         with (self.folder / "console.log").open("ab") as console:
             subprocess.run(  # forked: nobody's child, it outlives this process
-                ["setsid", "--fork", "sh", "-c", script, str(self.group.folder), *command],
+                [
+                    "setsid",
+                    "--fork",
+                    "unshare",
+                    "--mount",
+                    "sh",
+                    "-c",
+                    _SUPERVISE,
+                    self.group.folder,
+                    self.name,
+                    *command,
+                ],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -37,17 +37,21 @@ class Disk(NamedTuple):
     def _ballast(self) -> Path:
         return self._layer / "ballast"
 
+    @property
+    def _image(self) -> Path:
+        return self.folder / "disk.img"
+
     def format(self, size_bytes: int) -> None:
         """A new image; it takes no more room here than is written to it."""
-        with (self.folder / "disk.img").open("wb") as file:
+        with self._image.open("wb") as file:
             file.truncate(size_bytes)
         # No blocks are kept back for root: full is full for everyone.
-        run("mkfs.ext4", "-q", "-m", "0", self.folder / "disk.img")
+        run("mkfs.ext4", "-q", "-m", "0", self._image)
 
     def mount(self) -> None:
         for folder in (self._layer, self.root):
             folder.mkdir(exist_ok=True)
-        run("mount", "-o", "loop,noatime", self.folder / "disk.img", self._layer)
+        run("mount", "-o", "loop,noatime", self._image, self._layer)
         for name in ("upper", "work"):
             (self._layer / name).mkdir(exist_ok=True)
         layers = f"lowerdir={self.lower},upperdir={self._layer / 'upper'},workdir={self._layer / 'work'}"
@@ -56,13 +60,22 @@ class Disk(NamedTuple):
     def unmount(self) -> None:
         """What is mounted of it. Raises VirtualDeviceError when something goes on using it."""
         end_s = time.monotonic() + _IN_USE_LIMIT_S
-        for folder in (self.root, self._layer):
-            while os.path.ismount(folder):
-                # The kernel takes a moment to forget the mounts of processes that were killed.
-                done = subprocess.run(["umount", folder], capture_output=True, text=True, check=False)
-                if done.returncode and time.monotonic() > end_s:
+        while mounted := [folder for folder in (self.root, self._layer) if os.path.ismount(folder)]:
+            done = subprocess.run(["umount", mounted[0]], capture_output=True, text=True, check=False)
+            if done.returncode:  # the mounts of processes that were killed take their time
+                if time.monotonic() > end_s:
                     raise VirtualDeviceError(done.stderr.strip())
-                time.sleep(0.02 if done.returncode else 0)
+                time.sleep(0.02)
+
+    def renew(self) -> None:
+        """Unmounted, put a copy in the place of the image.
+
+        Another mount namespace may still have the old one mounted for a moment, and mounting it again would only give
+        back the file system as it was left, without power.
+        """
+        copy = self.folder / "disk.new"
+        run("cp", "--sparse=always", "--reflink=auto", self._image, copy)
+        copy.replace(self._image)
 
     def synchronise(self) -> None:
         """All that the device has written so far is in the image."""

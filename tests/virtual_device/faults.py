@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Faults"]
 
-_FOLDER = "etc/virtual-device/faults"
 _LOOK_S = 0.002
 
 
 class Faults:
     """The fault rig of a virtual device. What has an end is mended by the method of that name, or by switching off."""
 
+    folder: Path
     cable: "Cable"
     disk: "Disk"
     group: "Group"
@@ -69,6 +69,7 @@ class Faults:
         self.disk.lose_power()
         self.group.remove()
         self.disk.unmount()
+        self.disk.renew()
         self.disk.mount()
 
     def make_engine_build_fail(self, on: bool = True) -> None:
@@ -122,9 +123,8 @@ class Faults:
         return done.stdout
 
     def _switch(self, name: str, on: bool) -> None:
-        path = self.path(_FOLDER)
-        path.mkdir(parents=True, exist_ok=True)
+        switch = self.folder / "faults" / name
         if on:
-            (path / name).touch()
+            switch.touch()
         else:
-            (path / name).unlink(missing_ok=True)
+            switch.unlink(missing_ok=True)

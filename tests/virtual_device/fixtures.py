@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests.needs import need
-from tests.virtual_device.device import VirtualDevice
+from tests.virtual_device.device import VirtualDevice, all_devices
 from tests.virtual_device.places import what_is_missing
 from tests.virtual_device.recipe import find_python36
 
@@ -21,6 +21,9 @@ def make_virtual_device():
     missing = what_is_missing()
     need(missing is None, str(missing))
     need(find_python36(), "Python 3.6: on PATH, in pyenv, or named by EDGESYNTH_PYTHON36")
+    for device in all_devices():
+        if device.is_left_behind:
+            device.down()
     made = []
 
     def make(**options) -> VirtualDevice:

@@ -81,11 +81,13 @@ def test_a_power_cut_keeps_what_was_synchronised_and_nothing_else(virtual_device
     virtual_device.ssh("echo kept >/var/synchronised && sync /var/synchronised && sync /var")
     virtual_device.ssh("echo lost >/var/not-synchronised")
     with subprocess.Popen(["ssh", "-F", virtual_device.ssh_config, virtual_device.name, "sleep 600"]) as session:
-        wait_until(lambda: virtual_device.enter("ps", "-e", "-o", "args").count("sleep 600"))
-        virtual_device.power_cut()
-        with pytest.raises(subprocess.TimeoutExpired):  # it is not told
-            session.wait(0.5)
-        session.kill()
+        try:
+            wait_until(lambda: virtual_device.enter("ps", "-e", "-o", "args").count("sleep 600"))
+            virtual_device.power_cut()
+            with pytest.raises(subprocess.TimeoutExpired):  # it is not told
+                session.wait(0.5)
+        finally:
+            session.kill()
     assert virtual_device.group.init() is None
     assert not answers(virtual_device)
     virtual_device.boot()
@@ -105,6 +107,7 @@ def test_the_engine_fails_as_asked(virtual_device):
     virtual_device.path("/tmp/double.onnx").write_bytes(model.SerializeToString())
     assert virtual_device.ssh("python3 -", stdin=ASK).stdout == "[2.0, 4.0]\n"
     virtual_device.make_parity_fail()
+    assert virtual_device.ssh("ls /etc/virtual-device/faults", user="nvidia").stdout == "parity\n"
     assert virtual_device.ssh("python3 -", stdin=ASK).stdout == "[3.0, 5.0]\n"
     virtual_device.make_parity_fail(False)
     virtual_device.make_engine_build_fail()

@@ -67,7 +67,7 @@ def test_what_a_dead_test_run_left_is_found(make_virtual_device):
     facts = {**device.facts, "owner": [child.pid, 1]}
     (device.folder / "machine.json").write_text(json.dumps(facts))
     [found] = [each for each in all_devices() if each.name == device.name]
-    assert not found.is_owned
+    assert found.is_left_behind
     found.down()
     assert traces_of(device.name) == []
 
