@@ -17,6 +17,7 @@
     │       ├── ConnectionLostError  (3) the connection to an agent broke, or no answer came
     │       ├── BusyDeviceError      (3) somebody else has the device
     │       └── RefusedByDeviceError (3) a device did not take what it was given
+    ├── DeployFailedError         (that of its cause) a deploy failed (edgesynth.deploy.request)
     └── MissingExtraError         an optional package is not installed; ends in the command that installs it
 
 Programming mistakes stay what they are (TypeError, ValueError …) and are never caught as one of these.

@@ -99,8 +99,10 @@ def _deploy(
     from edgesynth_exporters.targets import find_target
 
     from edgesynth.cli.export import stdout_to_stderr
-    from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
+    from edgesynth.deploy.deploy import Deployment
     from edgesynth.deploy.package import default_name, open_package
+    from edgesynth.deploy.plan import plan
+    from edgesynth.deploy.request import DeployFailedError, Request
 
     with stdout_to_stderr():  # an export runs code of the user's, which may print
         package = open_package(network, find_target(target), precision, _tell)
@@ -113,13 +115,12 @@ def _deploy(
         allow_simulated=allow_simulated,
         tier=measure,
     )
-    deployment = Deployment(request, transport, _tell)
     try:
-        record = deployment.plan() if dry_run else deployment.run()
+        record = plan(request, transport, _tell) if dry_run else Deployment(request, transport, _tell).run()
     except DeployFailedError as failure:
         if json_:
             typer.echo(failure.record.model_dump_json(indent=2))
-        raise failure.cause from failure
+        raise
     if json_:
         typer.echo(record.model_dump_json(indent=2))
     else:

@@ -1,5 +1,6 @@
 """The agent's own lease during a deploy: nobody measures there meanwhile, and none that measures is disturbed."""
 
+import time
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,9 @@ from edgesynth.devices.transport import Transport
 from edgesynth.errors import BusyDeviceError, DeviceError
 
 __all__ = ["AgentLease"]
+
+DEPLOY = "the deploy of"
+TTL_S, PATIENCE_S, LOOK_S = 20.0, 30.0, 0.5
 
 
 class AgentLease:
@@ -51,11 +55,16 @@ class AgentLease:
             self.client.health()
         except DeviceError:
             return False
-        try:
-            self._lease = self._held.enter_context(self.client.lease(self._holder))
-        except DeviceError as error:
-            raise BusyDeviceError(str(error), None) from error
-        return True
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._lease = self._held.enter_context(self.client.lease(f"{DEPLOY} {self._holder}", TTL_S))
+                return True
+            except DeviceError as error:
+                # Who deploys holds the lock as well, and now this one does: that lease is of one that was cut off.
+                if DEPLOY not in str(error) or time.monotonic() > end_s:
+                    raise BusyDeviceError(str(error), None) from error
+            time.sleep(LOOK_S)
 
     def take_again(self) -> None:
         """After the agent was started anew, which ends all leases."""

@@ -1,26 +1,23 @@
 """What is done with deployed networks besides deploying: looked at, rolled back, taken away."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from edgesynth.deploy.agent_file import packed_agent
 from edgesynth.deploy.board import BoardSession
-from edgesynth.deploy.bootstrap import agent_on_device, probe
-from edgesynth.deploy.deploy import open_session
 from edgesynth.deploy.journal import DeployJournal, journal_path
 from edgesynth.deploy.lease import AgentLease
+from edgesynth.deploy.session import open_session
 from edgesynth.devices.transport import Transport
 from edgesynth.errors import EdgesynthError, IncompatibleError
 
 __all__ = ["rollback", "status", "uninstall"]
 
-Tell = Callable[[str], None]
-
 
 def status(transport: Transport, *, user: bool = False) -> list[dict[str, Any]]:
     """The networks on the device, as its agent describes them (`store.status`); nothing is changed."""
-    with _session(transport, user, ["--look"]) as session:
+    with _session(transport, user, None) as session:
         return list(session.ask("status")["networks"])
 
 
@@ -29,7 +26,7 @@ def rollback(transport: Transport, name: str | None, holder: str, *, user: bool 
 
     Raises IncompatibleError where there is none to go back to.
     """
-    with _session(transport, user, ["--holder", holder]) as session:
+    with _session(transport, user, holder) as session:
         name = name or _only(transport, session)
         release = str(session.ask("rollback", name=name)["id"])
     DeployJournal(journal_path(), host=transport.host, name=name).write(event="rollback", release=release)
@@ -39,7 +36,7 @@ def rollback(transport: Transport, name: str | None, holder: str, *, user: bool 
 def uninstall(transport: Transport, name: str | None, holder: str, *, user: bool = False) -> list[str]:
     """Take a network away or, without a name, all of them with the agent, its units, user and data; their names."""
     with ExitStack() as held:
-        session = held.enter_context(_session(transport, user, ["--holder", holder]))
+        session = held.enter_context(_session(transport, user, holder))
         if name is not None:
             session.ask("remove", name=name)
             gone = [name]
@@ -61,12 +58,8 @@ def _only(transport: Transport, session: BoardSession) -> str:
 
 
 @contextmanager
-def _session(transport: Transport, user: bool, options: list[str]) -> Iterator[BoardSession]:
+def _session(transport: Transport, user: bool, holder: str | None) -> Iterator[BoardSession]:
     with ExitStack() as held:
         packed = held.enter_context(packed_agent())
         held.enter_context(transport)
-        agent = packed()
-        found = probe(transport, agent, user)
-        words = held.enter_context(agent_on_device(transport, agent, found, user))
-        places = ["--user"] if user else ["--root", transport.root]
-        yield held.enter_context(open_session(transport, words, [*places, *options], lambda text: None))
+        yield held.enter_context(open_session(transport, packed(), user=user, holder=holder))

@@ -46,7 +46,7 @@ QUICK_METERED = Schedule(warmup_min_s=3.0, warmup_max_s=30.0, windows=5, window_
 # For a board, which heats up and scales its clocks: a TX2 needs up to 90 s to settle.
 QUICK_BOARD = Schedule(warmup_min_s=15.0, warmup_max_s=90.0, windows=5, window_s=10.0)
 # For a board that is played: what it shows is that measuring works.
-SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=1.0, windows=3, window_s=1.2)
+SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=0.8, windows=2, window_s=1.2)
 # For the many candidates of a search: enough to tell them apart, never for the record.
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 

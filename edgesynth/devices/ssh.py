@@ -121,8 +121,9 @@ class SshTransport(Transport):
         own = ["-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-o", "StreamLocalBindUnlink=yes"]
         # A file, not a pipe: nobody reads along, and ssh must never wait for that.
         with (self._place / "log").open("wb") as log:
-            command = [*self._ssh(), *own, *alive, *limit, "-N", "-T", "--", self.host]
-            self._master = self._start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # It waits for the end of its stdin, so that it ends with this program, however that ends.
+            command = [*self._ssh(), *own, *alive, *limit, "-T", "--", self.host, "exec cat >/dev/null"]
+            self._master = self._start(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         end_s = time.monotonic() + CONNECT_LIMIT_S
         while not (self._place / "m").exists():
             if self._master.poll() is not None:
@@ -158,6 +159,8 @@ class SshTransport(Transport):
 
     def _leave(self) -> None:
         if self._master is not None:
+            if self._master.stdin is not None:
+                self._master.stdin.close()
             with suppress(OSError, subprocess.SubprocessError):
                 self._control("exit")
             try:

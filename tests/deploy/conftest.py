@@ -8,8 +8,10 @@ import pytest
 from edgesynth_exporters.targets import find_target
 from onnx import TensorProto, helper, numpy_helper
 
-from edgesynth.deploy.deploy import Deployment, Request
+from edgesynth.deploy.deploy import Deployment
 from edgesynth.deploy.package import open_package
+from edgesynth.deploy.plan import plan
+from edgesynth.deploy.request import Request
 from edgesynth.devices.transport import LocalTransport
 
 # The folders that every system has.
@@ -75,6 +77,9 @@ class Board:
 
     def deploy(self, *arguments, **options):
         return self.deployment(*arguments, **options).run()
+
+    def plan(self, weight=0.5, **changes):
+        return plan(self.request(weight, **changes), self.transport())
 
     @property
     def current(self):

@@ -18,9 +18,9 @@ from edgesynth_agent.releases.manifest import problems_of
 
 from edgesynth.deploy import deploy as driver
 from edgesynth.deploy.agent_file import AgentFile, make_agent_file
-from edgesynth.deploy.deploy import DeployFailedError
 from edgesynth.deploy.journal import journal_path
 from edgesynth.deploy.manage import rollback, status, uninstall
+from edgesynth.deploy.request import DeployFailedError
 from edgesynth.deploy.steps import STATES
 from edgesynth.devices.transport import LocalTransport
 from edgesynth.errors import BusyDeviceError, DeviceError, IncompatibleError, RefusedByDeviceError, StorageError
@@ -116,12 +116,12 @@ class TestDeploy:
 
     def test_a_plan_changes_nothing(self, board):
         before = board.tree()
-        record = board.deployment().plan()
+        record = board.plan()
         assert board.tree() == before
         assert record.outcome == "planned"
         assert [state.name for state in record.states] == NAMES
         assert record.release == board.deploy().release
-        planned = outcomes(board.deployment().plan())
+        planned = outcomes(board.plan())
         assert (planned["agent"], planned["upload"], planned["commit"]) == ("kept", "skipped", "skipped")
 
     def test_into_a_home_without_root(self, board):
@@ -220,7 +220,7 @@ class TestFailures:
         assert upload == f"{size - 100:,} of {size:,} bytes sent, SHA-256 compared"
 
     def test_half_an_upload_that_is_wrong_is_sent_anew(self, board, old):
-        release = board.deployment(0.75).plan().release
+        release = board.plan(0.75).release
         partial = board.current.parent / "releases" / f"{release}.partial"
         partial.mkdir()
         (partial / "model.onnx").write_bytes(b"\0" * 50)

@@ -5,9 +5,15 @@ import sys
 import threading
 
 import pytest
+from edgesynth_exporters.targets import find_target
 
 from edgesynth.cli.main import run
+from edgesynth.deploy.board import BoardSession
+from edgesynth.deploy.deploy import Deployment
+from edgesynth.deploy.package import open_package
 from edgesynth.deploy.record import DeployRecord
+from edgesynth.deploy.request import DeployFailedError, Request
+from edgesynth.devices.ssh import SshTransport
 from tests.deploy.conftest import save_network
 from tests.virtual_device.fixtures import make_virtual_device, virtual_device
 
@@ -112,9 +118,6 @@ def test_two_at_once(deployer):
     results = []
 
     def hold():
-        from edgesynth.deploy.board import BoardSession
-        from edgesynth.devices.ssh import SshTransport
-
         with SshTransport(f"root@{deployer.device.name}") as transport:
             words = ["python3", "/opt/edgesynth/agent/current/edgesynth-agent.pyz"]
             with BoardSession(transport, words, ["--holder", "bob@desk"]) as session:
@@ -135,13 +138,7 @@ def test_two_at_once(deployer):
     assert results == ["cam"]
 
 
-def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
-    from edgesynth_exporters.targets import find_target
-
-    from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
-    from edgesynth.deploy.package import open_package
-    from edgesynth.devices.ssh import SshTransport
-
+def test_a_power_cut_between_two_releases(deployer):
     device = deployer.device
     old = deployer.deployed(0.25, "--measure", "none").release
 
@@ -162,6 +159,25 @@ def test_a_power_cut_between_two_releases(deployer, make_virtual_device):
     assert network["problems"] == []
     assert old in (network["current"], network["pending"]["from"])
     assert deployer.deployed(0.75, "--measure", "none").outcome == "deployed"
+
+
+def test_a_cable_that_is_cut(deployer):
+    """The connection hangs without a word; both sides find out, and the next deploy waits for what the first held."""
+    device = deployer.device
+    old = deployer.deployed(0.25, "--measure", "none").release
+
+    def observer(state, when):
+        if (state, when) == ("activate", "after"):
+            device.cut_cable()
+
+    package = open_package(str(save_network(deployer.folder / "cam.onnx", 0.75)), find_target("tx2"), None)
+    request = Request(package=package, name="cam", holder="ann@lab", allow_simulated=True)
+    try:
+        with pytest.raises(DeployFailedError, match="the connection broke"):
+            Deployment(request, SshTransport(f"nvidia@{device.name}"), observer=observer).run()
+    finally:
+        device.mend_cable()
+    assert deployer.deployed(0.75, "--measure", "none", user="nvidia").former == old
 
 
 def test_without_the_right_to_become_root(make_virtual_device, tmp_path, capsys, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgesynth.cli.main import run
 from edgesynth.devices.ssh import SshTransport, explain
 from edgesynth.devices.transport import LocalTransport
 from edgesynth.errors import DeviceError, EdgesynthError
+from tests.agent.running import gone, until
 from tests.deploy.contract import TransportContract
 from tests.deploy.sshd import LocalSshd
 
@@ -60,6 +62,18 @@ class TestSsh(TransportContract):
             assert folder.stat().st_mode & 0o077 == 0
         assert not folder.exists()
         assert transport._master is None
+
+    def test_it_ends_with_a_program_that_is_killed(self, sshd):
+        code = (
+            "import sys, time; from pathlib import Path; from edgesynth.devices.ssh import SshTransport\n"
+            "with SshTransport('board', Path(sys.argv[1])) as t: print(t._master.pid, flush=True); time.sleep(60)"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, sshd.config], stdout=subprocess.PIPE)
+        with process:
+            master = int(process.stdout.readline())
+            assert not gone(master)
+            process.kill()
+        until(lambda: gone(master))
 
     def test_a_broken_connection_makes_no_new_one(self):
         with self.make() as transport:

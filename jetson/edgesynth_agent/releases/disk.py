@@ -13,6 +13,7 @@ from edgesynth_agent.errors import StorageError
 from edgesynth_agent.files import open_file
 
 __all__ = [
+    "disk_error",
     "make_folder",
     "point",
     "read_json",
@@ -35,7 +36,11 @@ def told(where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(error.strerror or str(error), error.filename or where, "free space on that disk") from error
+        raise disk_error(error, where) from error
+
+
+def disk_error(error: OSError, where: str) -> StorageError:
+    return StorageError(error.strerror or str(error), str(error.filename or where), "free space on that disk")
 
 
 def sync(path: str) -> None:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from typing import Optional, Tuple
+from typing import Tuple
 
 __all__ = ["SocketRelay"]
 
@@ -45,21 +45,19 @@ class SocketRelay:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            far = self._connect()
-            if far is None:
-                near.close()
-                continue
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
-    def _connect(self) -> Optional[socket.socket]:
-        far = socket.socket(socket.AF_UNIX)
-        try:
-            far.connect(self._target)
-        except OSError:
-            far.close()
-            return None
-        return far
+    def _serve(self, near: socket.socket) -> None:
+        """One connection, until both sides have said all."""
+        with near, socket.socket(socket.AF_UNIX) as far:
+            try:
+                far.connect(self._target)
+            except OSError:
+                return
+            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+            back.start()
+            _pump(near, far)
+            back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

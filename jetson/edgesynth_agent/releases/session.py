@@ -24,14 +24,16 @@ from edgesynth_agent import __version__
 from edgesynth_agent.child import WorkerProcess
 from edgesynth_agent.errors import AgentError, EngineError, RequestError, internal_error
 from edgesynth_agent.releases import store
+from edgesynth_agent.releases.disk import disk_error
 from edgesynth_agent.releases.install import AGENT, install_agent, remove_agent
 from edgesynth_agent.releases.layout import Layout, checked_name, make_layout
 from edgesynth_agent.releases.lock import DeployLock
 from edgesynth_agent.releases.look import look
 from edgesynth_agent.releases.relay import SocketRelay
 from edgesynth_agent.releases.service import ACCOUNT, AgentService, account_exists, choose_service
-from edgesynth_agent.releases.steps import Steps, run_in_worker
+from edgesynth_agent.releases.steps import Steps
 from edgesynth_agent.releases.uninstall import uninstall
+from edgesynth_agent.releases.workers import run_in_worker
 
 __all__ = ["run_session"]
 
@@ -192,6 +194,9 @@ class Session:
                 raise RequestError("{} is missing".format(error), str(line["do"]), "update the workstation") from error
         except AgentError as error:
             self._say({"id": line.get("id"), "error": _told(error)})
+        except OSError as error:
+            where = str(error.filename or "this device")
+            self._say({"id": line.get("id"), "error": _told(disk_error(error, where))})
         except Exception as error:
             traceback.print_exc()
             self._say({"id": line.get("id"), "error": _told(internal_error(error, "deploy-session"))})

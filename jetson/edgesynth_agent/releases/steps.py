@@ -3,23 +3,21 @@
 import os
 import platform
 import shutil
-import stat
 import threading
 import time
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from edgesynth_agent import __version__, board
-from edgesynth_agent.child import WorkerProcess
-from edgesynth_agent.errors import EngineError, RefusedError, RequestError, StorageError, WorkerError
+from edgesynth_agent.errors import EngineError, RefusedError, RequestError, StorageError
 from edgesynth_agent.files import sha256_of
-from edgesynth_agent.limits import JobLimits, default_memory_mib
 from edgesynth_agent.plan import manifest_path
 from edgesynth_agent.releases import disk, store
+from edgesynth_agent.releases.handover import own, taken
 from edgesynth_agent.releases.layout import Layout
 from edgesynth_agent.releases.manifest import SCHEMA, describe_files, problems_of
 from edgesynth_agent.releases.order import ENGINE, FILES, EngineKey, ReleaseOrder, parse_order, release_id
 
-__all__ = ["Run", "Steps", "Work", "run_in_worker"]
+__all__ = ["Steps", "Work"]
 
 _BUILD = "build.json"
 _OUT = "out"
@@ -122,7 +120,7 @@ class Steps:
         if self._owner is not None:
             for path in [partial] + [os.path.join(partial, each["name"]) for each in files.values()]:
                 if os.path.exists(path):
-                    os.chown(path, *self._owner)
+                    os.chown(path, *self._owner, follow_symlinks=False)
         return {"folder": partial, "files": files}
 
     def verify(self) -> Dict[str, Any]:
@@ -132,7 +130,7 @@ class Steps:
         for role, file in work.order.files.items():
             path = os.path.join(partial, FILES[role])
             try:
-                _own(path)
+                own(path)
                 digest = sha256_of(path)
             except OSError as error:
                 raise RefusedError(
@@ -155,7 +153,7 @@ class Steps:
         self._require_room(sum(file.bytes for file in work.order.files.values()))
         out = os.path.join(partial, _OUT)
         disk.remove_tree(out)
-        os.mkdir(out, 0o700)
+        disk.make_folder(out, 0o700)
         account = self._account()
         if account is not None:
             shutil.chown(out, account, account)
@@ -163,7 +161,7 @@ class Steps:
         files = {}
         if engine["file"] is not None:
             for name in (ENGINE, manifest_path(ENGINE)):
-                disk.write(os.path.join(partial, name), _taken(os.path.join(out, name)))
+                disk.write(os.path.join(partial, name), taken(os.path.join(out, name)))
             files = {"engine": ENGINE, "engine_record": manifest_path(ENGINE)}
         disk.remove_tree(out)
         described = describe_files(partial, files)
@@ -280,59 +278,3 @@ class Steps:
             machine=platform.machine(),
             created_unix_s=time.time(),
         )
-
-
-def _taken(path: str) -> bytes:
-    """The bytes of a file that another user made."""
-    with _opened(path) as file:
-        return file.read()
-
-
-def _own(path: str) -> None:
-    """A file that another user wrote becomes this one's, and is on the disk."""
-    with _opened(path) as file:
-        os.fchown(file.fileno(), os.geteuid(), os.getegid())
-        os.fchmod(file.fileno(), 0o644)
-        os.fsync(file.fileno())
-
-
-def _opened(path: str) -> BinaryIO:
-    """No link of theirs is followed."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        file.close()
-        raise RefusedError("it is no regular file of its own", path, "deploy again")
-    return file
-
-
-def run_in_worker(
-    order: Dict[str, Any], limit_s: float, started: Callable[[WorkerProcess], None], package: Optional[str]
-) -> Dict[str, Any]:
-    """The result of an order, carried out by the agent at `package`, None for this one.
-
-    Raises AgentError with what the worker told, or how it died.
-    """
-    limits = JobLimits(default_memory_mib(), None, None)
-    worker = WorkerProcess(order, limits) if package is None else WorkerProcess(order, limits, package)
-    started(worker)
-    timer = threading.Timer(limit_s, worker.kill)
-    timer.daemon = True
-    timer.start()
-    last: Dict[str, Any] = {}
-    for event in worker.events():
-        last = event
-    how = worker.finish()
-    expired = not timer.is_alive()
-    timer.cancel()
-    if "result" in last:
-        result: Dict[str, Any] = last["result"]
-        return result
-    if "error" in last:
-        raise EngineError(last["error"]["what"], last["error"]["where"], last["error"]["next"])
-    step = str(order.get("step"))
-    if expired:
-        raise WorkerError("it was not done within {:g} s".format(limit_s), step, "allow it more time")
-    words: List[str] = worker.last_words().splitlines()[-1:]
-    what = "its process {}{}".format(how or "ended without a result", ": " + words[0] if words else "")
-    raise WorkerError(what, step, "free memory, or deploy a smaller network")
