@@ -1,7 +1,8 @@
 """The published TX2 measurements that the model is fitted on, each with the kernels of its network."""
 
 import csv
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -32,20 +33,27 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
 class Row:
     """One measurement. `network` is equal for rows of one architecture at other sizes, classes or precisions.
 
-    `python_harness` says that the time of the Python code around the engine is in `latency_ms`.
+    `harness` names the program that it was measured through, whose overhead is in `latency_ms`.
     """
 
     label: str
     network: str
     held_out: bool
-    python_harness: bool
+    harness: str
     load: Load
+    precision: Precision
     macs: int
-    kernels: int
+    kinds: Mapping[str, int]
     gpu_clock_mhz: float
     memory_clock_mhz: float
+    cpu_clock_mhz: float
     latency_ms: float
     energy_mj: float | None
+    source: str
+
+    @property
+    def kernels(self) -> int:
+        return sum(self.kinds.values())
 
 
 def read_rows(path: Path = ROWS_FILE) -> list[Row]:
@@ -63,12 +71,15 @@ def _row(record: dict[str, str]) -> Row:
         label=f"{cell} {record['classes']} classes" if cell else name,
         network=cell or name,
         held_out=record["use"] == "held out",
-        python_harness="torch2trt" in record["stack"],
+        harness=record["harness"],
         load=Load.of(kernels, precision),
+        precision=precision,
         macs=sum(kernel.macs for kernel in kernels),
-        kernels=len(kernels),
+        kinds=Counter(kernel.kind for kernel in kernels),
         gpu_clock_mhz=float(record["gpu_clock_mhz"]),
         memory_clock_mhz=float(record["memory_clock_mhz"]),
+        cpu_clock_mhz=float(record["cpu_clock_mhz"]),
         latency_ms=float(record["latency_ms"]),
         energy_mj=float(record["energy_mj"]) if record["energy_mj"] else None,
+        source=record["source"],
     )
