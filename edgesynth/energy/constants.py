@@ -17,7 +17,7 @@ __all__ = ["SHIPPED", "Calibration", "Clocks", "Constants", "Power", "calibratio
 
 Floats = NDArray[np.float64]
 
-SHIPPED = {"tx2-sim": "tx2.toml"}
+SHIPPED = {"tx2-sim": "tx2.toml", "nano-sim": "nano.toml"}
 """The files of the models that ship with edgesynth, by target."""
 
 

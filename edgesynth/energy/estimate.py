@@ -130,7 +130,12 @@ def _model(name: str) -> tuple[Target, Calibration]:
             f"there is no model of target '{name}': no measured networks of that board were found to fit one on; "
             f"estimate for {' or '.join(SHIPPED)}"
         )
-    return found, calibration_of(found.name)
+    try:
+        return found, calibration_of(found.name, found.constants)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EdgesynthError(
+            f"{found.constants}: not a model that this version of edgesynth can read ({error}): run edgesynth calibrate"
+        ) from error
 
 
 def _precision(precision: str, target: Target, known: Calibration) -> Precision:

@@ -22,6 +22,7 @@ __all__ = [
     "ENERGY_NAMES",
     "LATENCY_NAMES",
     "OVERHEAD",
+    "SPREADS",
     "EnergyFit",
     "LatencyFit",
     "Prior",

@@ -48,5 +48,5 @@ def leave_out(
 
 
 def rms(estimates: Floats, measurements: Floats) -> float:
-    """The root mean square of ln(estimate / measurement), 0 of none."""
-    return float(np.sqrt(np.mean(np.log(estimates / measurements) ** 2))) if len(estimates) else 0.0
+    """The root mean square of ln(estimate / measurement)."""
+    return float(np.sqrt(np.mean(np.log(estimates / measurements) ** 2)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.energy.fitting import ENERGY_NAMES, LATENCY_NAMES, OVERHEAD, EnergyFit, LatencyFit
+from edgesynth.energy.fitting import ENERGY_NAMES, LATENCY_NAMES, OVERHEAD, SPREADS, EnergyFit, LatencyFit
 from edgesynth.energy.leaving_out import LeftOut, rms
 from edgesynth.energy.rows import Row
 
@@ -87,9 +87,11 @@ def _latency(rows: Sequence[Row], latency: LatencyFit, unseen: LeftOut, harness:
     yield "\n# Root mean square of ln(estimate / measurement) of rows whose network was left out, and the covariance of"
     yield "# the logarithms of the constants."
     yield "[uncertainty.latency]"
-    for name, chosen in (("launch_bound", unseen.launch_bound), ("gpu_bound", ~unseen.launch_bound)):
+    kinds = (("launch_bound", unseen.launch_bound), ("gpu_bound", ~unseen.launch_bound))
+    for (name, chosen), spread in zip(kinds, SPREADS, strict=True):
         found = used & chosen
-        yield f"{name}_rms = {_number(rms(unseen.latency_ms[found], measured[found]))} # {found.sum()} rows"
+        error = rms(unseen.latency_ms[found], measured[found]) if found.any() else spread
+        yield f"{name}_rms = {_number(error)} # {f'{found.sum()} rows' if found.any() else 'assumed: no row is'}"
     yield f"precisions = {_strings(sorted({row.precision for row in rows if not row.held_out}))}"
     yield f"names = {_strings(names)}"
     yield from _matrix(latency.covariance[np.ix_(places, places)])

@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from edgesynth.energy.kernels import Precision, kernels_of
 from edgesynth.energy.model import Load
 from edgesynth.energy.networks import mobilenet_v1, nasbench201, resnet_v1, vgg16
 from edgesynth.energy.networks_branched import inception_v1, inception_v4, yolov8n
+from edgesynth.energy.networks_torchvision import DENSENET, RESNET, VGG, alexnet, densenet, resnet, squeezenet, vgg
 
 __all__ = ["ROWS_FILE", "Row", "read_rows"]
 
@@ -26,6 +28,12 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "resnet_v1_152": lambda: resnet_v1((3, 8, 36, 3)),
     "vgg16": vgg16,
     "yolov8n": yolov8n,
+    "torchvision_alexnet": alexnet,
+    "torchvision_squeezenet1_0": lambda: squeezenet("1.0"),
+    "torchvision_squeezenet1_1": lambda: squeezenet("1.1"),
+    **{f"torchvision_vgg{layers}": partial(vgg, layers) for layers in VGG},
+    **{f"torchvision_resnet{layers}": partial(resnet, layers) for layers in RESNET},
+    **{f"torchvision_densenet{layers}": partial(densenet, layers) for layers in DENSENET},
 }
 
 

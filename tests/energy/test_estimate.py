@@ -79,7 +79,8 @@ def test_what_cannot_be_estimated_is_refused_with_the_reason(model: Path, tmp_pa
     with pytest.raises(EdgesynthError, match="tx2 is a board, not a model: estimate for tx2-sim"):
         analyse(model, "tx2")
     with pytest.raises(
-        EdgesynthError, match="no model of target 'orin-nano': no measured networks of that board.*estimate for tx2-sim"
+        EdgesynthError,
+        match=r"no model of target 'orin-nano': no measured networks of that board.*estimate for tx2-sim",
     ):
         analyse(model, "orin-nano")
     with pytest.raises(EdgesynthError, match=r"no model of target 'host'.*edgesynth bench"):
