@@ -88,11 +88,14 @@ class HostOracle(Oracle):
             self._lease,
         )
         try:
-            return self._client.wait(job.id, Deadline(limit_s + 60), self._on_progress)
+            measured = self._client.wait(job.id, Deadline(limit_s + 60), self._on_progress)
         except BaseException:  # an interrupt too must not leave the machine busy
             with suppress(DeviceError):  # what went wrong first is what counts
                 self._client.cancel(job.id)
             raise
+        from edgesynth.energy.measured_network import with_network
+
+        return with_network(measured, onnx)
 
 
 class EstimateOracle(Oracle):
