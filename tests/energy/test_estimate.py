@@ -123,3 +123,47 @@ def test_the_command_imports_nothing_heavy() -> None:
         "import sys, edgesynth.cli.estimate as _; assert not {'onnx', 'numpy', 'torch', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_power_mode_counts_by_its_clocks(model: Path) -> None:
+    fastest, slow = estimate(model, "tx2-sim"), estimate(model, "tx2-sim", power_mode=1)
+    assert fastest.latency_ms and slow.latency_ms
+    # Launches and overhead go with the processor's clock, and this network does nothing else.
+    assert slow.latency_ms.mean == pytest.approx(fastest.latency_ms.mean * 2035 / 1200, rel=1e-3)
+    assert slow.device["power_mode"] == "1 (MAXQ)"
+    assert (slow.device["gpu_clock_hz"], slow.device["cpu_clock_hz"]) == (850e6, 1200e6)
+    assert any("power mode 1 counts by its clocks alone" in warning for warning in slow.warnings)
+    with pytest.raises(EdgesynthError, match=r"tx2-sim has no power mode 9: known are 0 \(MAXN\), 1 \(MAXQ\)"):
+        estimate(model, "tx2-sim", power_mode=9)
+
+
+def test_a_board_without_joules_has_a_latency_and_says_why(model: Path) -> None:
+    record = estimate(model, "nano-sim")
+    assert record.latency_ms and record.ci95["latency_ms"]
+    for name in ("energy_mj", "inferences_per_joule", "power_w", "idle_power_w"):
+        assert getattr(record, name) is None
+    assert record.ci95["energy_mj"] is None
+    assert any(warning.startswith("energy_mj is unknown: no measured network") for warning in record.warnings)
+    assert any(
+        "fitted at fp16 only, not at fp32" in warning for warning in estimate(model, "nano-sim", "fp32").warnings
+    )
+    tx2 = estimate(model, "tx2-sim").latency_ms
+    assert tx2 is not None and tx2.mean < record.latency_ms.mean
+
+
+def test_the_assumed_overhead_is_told_with_its_limits(model: Path) -> None:
+    warnings = "\n".join(estimate(model, "tx2-sim").warnings)
+    assert "latency holds 0.47 ms of overhead besides the kernels, 0.094 to 0.94: assumed" in warnings
+
+
+def test_the_interval_reaches_from_the_least_overhead_to_the_greatest(model: Path) -> None:
+    record = estimate(model, "tx2-sim", "fp32")
+    assert record.latency_ms is not None and record.ci95["latency_ms"] is not None
+    low_ms, high_ms = record.ci95["latency_ms"]
+    assert low_ms < record.latency_ms.mean - (0.47 - 0.1) and high_ms > record.latency_ms.mean + (0.93 - 0.47)
+
+
+def test_the_table_takes_a_power_mode_and_a_board_without_joules(model: Path) -> None:
+    result = CliRunner().invoke(app, [str(model), "--target", "nano-sim", "--power-mode", "1"])
+    assert result.exit_code == 0
+    assert "power mode 1 (5W)" in result.stdout and "unknown" in result.stdout

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ class Branched(nn.Module):
         self.swish, self.pool = nn.SiLU(), nn.MaxPool2d(2)
         self.head = nn.Linear(24, 10)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         x = torch.cat([self.swish(self.left(x)), torch.relu(self.right(x))], dim=1)
         x = self.pool(x * torch.sigmoid(self.gate(x)))
         return self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1))
@@ -97,7 +98,7 @@ def test_more_of_anything_costs_more_energy_and_the_gradient_says_so(traced: tup
     resolution[0, 0] = 1.0
     latency, energy = cost(widths, kept, resolution)
     assert energy is not None
-    (energy.sum() + latency.sum()).backward()
+    (energy.sum() + latency.sum()).backward()  # type: ignore[no-untyped-call]
     assert widths.grad is not None and (widths.grad > 0).all()
     if space.blocks:
         assert kept.grad is not None and (kept.grad > 0).all()
