@@ -29,8 +29,9 @@ LATER = {
     "dynamic_energy_mj": 1.5,
     "conditions": {"gpu_mhz": None},
     "reference": {"passed": True},
+    "network": {"sha256": "0" * 64, "kernels": []},
 }
-"""Fields that only a newer agent fills."""
+"""Fields that came later."""
 
 
 def test_a_measurement_survives_json_with_its_schema_named():

@@ -1,16 +1,17 @@
 """What the model says can be saved at all: the cheapest genome of a prototype's space, whatever its accuracy."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from edgesynth.energy.constants import Calibration, calibration_of
-from edgesynth.energy.target_cost import TargetCost
 from edgesynth.prototypes.resnet import resnet20
 from edgesynth.records import Genome
 from edgesynth.space.cost import CostModel
 from edgesynth.space.genome import allowed_widths, canonical, full_genome
+from edgesynth.space.target_cost import TargetCost
 from edgesynth.space.trace import Space, trace
 
 __all__ = ["bounds"]
@@ -18,7 +19,7 @@ __all__ = ["bounds"]
 SIDES = (28, 64, 224)
 
 
-def bounds() -> dict[str, Any]:
+def bounds(sides: Sequence[int] = SIDES) -> dict[str, Any]:
     """ResNet-20 on tx2-sim at fp16: inferences per joule of the cheapest genomes, as multiples of the prototype's."""
     known = calibration_of("tx2-sim")
     low_ms, high_ms = known.overhead_range_ms
@@ -27,7 +28,7 @@ def bounds() -> dict[str, Any]:
         "prototype": "resnet20",
         "precision": "fp16",
         "overheads_ms": overheads,
-        "sizes": [_at(side, known, overheads) for side in SIDES],
+        "sizes": [_at(side, known, overheads) for side in sides],
     }
 
 

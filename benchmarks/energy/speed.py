@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgesynth.energy.constants import calibration_of
 from edgesynth.energy.estimate import estimate
-from edgesynth.energy.target_cost import TargetCost
 from edgesynth.prototypes.resnet import resnet20
 from edgesynth.space.cost import CostModel
+from edgesynth.space.target_cost import TargetCost
 from edgesynth.space.trace import trace
 
 __all__ = ["measure_speed"]

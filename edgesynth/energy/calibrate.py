@@ -35,7 +35,8 @@ __all__ = ["LEAST_NETWORKS", "Recalibration", "calibrate"]
 Floats = NDArray[np.float64]
 
 LEAST_NETWORKS = 3
-LEAST_FACTOR = 1.3
+LEAST_GAIN = 1e-3
+LEAST_FACTOR = 1.6
 """However sure a model is of a constant, another board's may differ by this factor."""
 
 
@@ -57,8 +58,8 @@ class Recalibration:
 
     @property
     def better(self) -> bool:
-        """Whether the refitted model is no worse than the one that it began from."""
-        return self.latency.median <= self.latency_before.median
+        """Whether refitting helped: the median error of latency fell by LEAST_GAIN or more."""
+        return self.latency.median <= self.latency_before.median - LEAST_GAIN
 
 
 def calibrate(target: str, lines: Sequence[str], *, simulated: bool = False) -> Recalibration:

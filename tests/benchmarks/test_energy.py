@@ -51,9 +51,9 @@ def test_the_model_does_what_was_asked_of_it() -> None:
 
 
 def test_the_bounds_are_those_of_the_model_that_is_shipped() -> None:
-    found, written = bounds(), result("bound")
+    found, written = bounds((28,)), result("bound")
     assert found["overheads_ms"] == pytest.approx(written["overheads_ms"], rel=1e-3)
-    for now, then in zip(found["sizes"][:1], written["sizes"][:1], strict=True):
+    for now, then in zip(found["sizes"], written["sizes"][:1], strict=True):
         for name, entry in now["genomes"].items():
             assert entry["kernels"] == then["genomes"][name]["kernels"]
             assert entry["assumed"] == pytest.approx(then["genomes"][name]["assumed"], rel=5e-3)

@@ -15,10 +15,13 @@ SOME = [row for row in read_rows() if row.harness == "torch2trt"][:30]
 
 def made(latency: dict[str, float]) -> list[Row]:
     """Rows whose latency is 1 ms, and so much for each MAC and each kernel of a kind."""
-    return [
-        replace(row, latency_ms=1 + latency.get("macs", 0.0) * row.macs + sum(latency.get(kind, 0.0) * n for kind, n in row.kinds.items()))
-        for row in SOME
-    ]  # fmt: skip
+
+    def of(row: Row) -> float:
+        return (
+            1 + latency.get("macs", 0.0) * row.macs + sum(latency.get(kind, 0.0) * n for kind, n in row.kinds.items())
+        )
+
+    return [replace(row, latency_ms=of(row)) for row in SOME]
 
 
 def test_a_line_in_macs_is_found_for_networks_that_were_left_out() -> None:

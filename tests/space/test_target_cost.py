@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from edgesynth.energy.constants import calibration_of
 from edgesynth.energy.estimate import estimate
 from edgesynth.energy.kernels import kernels_of
-from edgesynth.energy.target_cost import TargetCost
 from edgesynth.prototypes.mobilenet import mobilenetv2_tiny
 from edgesynth.prototypes.resnet import resnet8
 from edgesynth.records import Genome
@@ -21,6 +20,7 @@ from edgesynth.space.cost import CostModel
 from edgesynth.space.genome import allowed_widths, canonical, full_genome
 from edgesynth.space.operators import operators_of
 from edgesynth.space.surgery import identity_ranking, materialise
+from edgesynth.space.target_cost import TargetCost
 from edgesynth.space.trace import Space, trace
 
 

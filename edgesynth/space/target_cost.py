@@ -12,11 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from edgesynth.energy.channels import Channels
 from edgesynth.energy.constants import Calibration
 from edgesynth.energy.kernels import BYTES, Kernel, kernels_of
 from edgesynth.energy.model import Load
 from edgesynth.records import Genome
+from edgesynth.space.channels import Channels
 from edgesynth.space.cost import CostModel
 from edgesynth.space.operators import operators_of
 from edgesynth.space.resolution import Resolution, resized
