@@ -16,7 +16,7 @@ from edgesynth.energy.networks import mobilenet_v1, nasbench201, resnet_v1, vgg1
 from edgesynth.energy.networks_branched import inception_v1, inception_v4, yolov8n
 from edgesynth.energy.networks_torchvision import DENSENET, RESNET, VGG, alexnet, densenet, resnet, squeezenet, vgg
 
-__all__ = ["ROWS_FILE", "Row", "read_rows"]
+__all__ = ["NETWORKS", "ROWS_FILE", "Row", "read_rows", "row_of"]
 
 ROWS_FILE = Path(__file__).with_name("data") / "tx2-measurements.csv"
 
@@ -67,10 +67,11 @@ class Row:
 def read_rows(path: Path = ROWS_FILE) -> list[Row]:
     """All rows of `path`, in its order."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [_row(record) for record in csv.DictReader(file)]
+        return [row_of(record) for record in csv.DictReader(file)]
 
 
-def _row(record: dict[str, str]) -> Row:
+def row_of(record: Mapping[str, str]) -> Row:
+    """The row of one record of such a file, by the names of its columns."""
     name, cell, size = record["network"], record["cell"], int(record["size"])
     precision = cast(Precision, record["precision"])
     graph = nasbench201(cell, int(record["classes"]), size) if cell else NETWORKS[name]()

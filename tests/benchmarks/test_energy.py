@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.energy.__main__ import main
 from benchmarks.energy.bound import bounds
 from benchmarks.energy.model import groups_of
 from benchmarks.energy.page import page
@@ -57,3 +58,18 @@ def test_the_bounds_are_those_of_the_model_that_is_shipped() -> None:
         for name, entry in now["genomes"].items():
             assert entry["kernels"] == then["genomes"][name]["kernels"]
             assert entry["assumed"] == pytest.approx(then["genomes"][name]["assumed"], rel=5e-3)
+
+
+def test_rows_of_the_reader_s_own_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = next(row for row in read_rows() if row.energy_mj is not None)
+    cell = known.network
+    (tmp_path / "rows.csv").write_text(
+        f"cell,latency_ms,energy_mj\n{cell},{known.latency_ms},{known.energy_mj}\n"
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|nor_conv_1x1~1|skip_connect~2|,5.0,\n"
+    )
+    assert main(["rows", str(tmp_path / "rows.csv")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first = next(row for row in result("model")["tx2-sim"]["rows"] if row["network"] == known.label)
+    assert found["rows"][0]["model_ms"] == pytest.approx(first["model_ms"], rel=1e-2)
+    assert found["rows"][0]["model_mj"] == pytest.approx(first["model_mj"], rel=2e-2)
+    assert (found["latency"]["rows"], found["energy"]["rows"]) == (2, 1)
