@@ -84,6 +84,9 @@ def operators_of(module: fx.GraphModule, example: Tensor) -> Graph:
                 weights = dict(_weights(module, node))
                 shapes.update(weights)
                 constants.update(weights)
+                if not weights and not any(each.name in shapes for each in node.all_input_nodes):
+                    constants.add(node.name)  # made of nothing that is computed
+                    continue
                 nodes.extend(_nodes(module, node, [*weights], shapes))
     return Graph("traced", tuple(nodes), shapes, frozenset(constants), tuple(inputs), tuple(outputs))
 

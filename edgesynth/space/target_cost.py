@@ -83,11 +83,15 @@ class TargetCost:
 
     def of(self, genomes: Sequence[Genome]) -> tuple[Tensor, Tensor | None]:
         """(N,) latencies and energies of whole genomes."""
+        return self(*self.code(genomes))
+
+    def code(self, genomes: Sequence[Genome]) -> tuple[Tensor, Tensor, Tensor]:
+        """Whole genomes as arguments of a call."""
         widths = torch.tensor([list(genome.widths.values()) for genome in genomes], dtype=torch.float64)
         kept = torch.tensor([list(genome.blocks.values()) for genome in genomes], dtype=torch.float64)
         sizes = self.resolutions
         chosen = [[float(size == (genome.resolution or sizes[0])) for size in sizes] for genome in genomes]
-        return self(widths, kept.reshape(len(genomes), -1), torch.tensor(chosen, dtype=torch.float64))
+        return widths, kept.reshape(len(genomes), -1), torch.tensor(chosen, dtype=torch.float64)
 
     @classmethod
     def from_space(
