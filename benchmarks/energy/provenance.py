@@ -40,9 +40,8 @@ def _commit() -> str | None:
     """Of the working tree, with "+" where edgesynth or this benchmark differ from it; None outside a repository."""
     try:
         commit = _git("describe", "--always", "--abbrev=12", "--exclude=*")
-        changed = _git(
-            "status", "--porcelain", "--untracked-files=no", "--", "edgesynth", "exporters", str(HERE), ":!*.json"
-        )
+        paths = ["edgesynth", "exporters", str(HERE), ":!*.json", ":!*.md"]
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *paths)
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")
