@@ -89,11 +89,14 @@ class AgentOracle(Oracle):
         job = self._client.submit(request, self._lease)
         try:
             longest_s = self._limit_s + (request.build_limit_s or 0.0) + 60
-            return self._client.wait(job.id, Deadline(longest_s), self._on_progress)
+            measured = self._client.wait(job.id, Deadline(longest_s), self._on_progress)
         except BaseException:  # an interrupt too must not leave the machine busy
             with suppress(DeviceError):  # what went wrong first is what counts
                 self._client.cancel(job.id)
             raise
+        from edgesynth.energy.measured_network import with_network  # it takes its time to import
+
+        return with_network(measured, onnx)
 
     @contextmanager
     def _hold(self) -> Iterator[None]:

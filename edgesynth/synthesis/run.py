@@ -20,6 +20,7 @@ from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
+from edgesynth.synthesis.modelled import modelled_targets
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
@@ -148,6 +149,7 @@ def _prepare(workshop: Workshop) -> _Bench:
         costs=costs,
         conditions=conditions,
         performance=workshop.question.performance,
+        modelled=modelled_targets(space, costs, workshop.requirements, prototype.values, workshop.progress.note),
     )
     learner = Learner(generator, inquisitor, objective, workshop.seed(5))
     shared = _shared_weights(workshop, prototype, generator)
