@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from edgesynth_exporters.targets import find_target
 
-from edgesynth.deploy.deploy import DeployFailedError, Deployment, Request
+from edgesynth.deploy.deploy import Deployment
 from edgesynth.deploy.package import open_package
+from edgesynth.deploy.request import DeployFailedError, Request
 from edgesynth.deploy.steps import STATES
 from edgesynth.devices.ssh import SshTransport
 from tests.deploy.conftest import save_network
