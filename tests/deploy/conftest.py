@@ -8,6 +8,7 @@ import pytest
 from edgesynth_exporters.targets import find_target
 from onnx import TensorProto, helper, numpy_helper
 
+from edgesynth.deploy import agent_file
 from edgesynth.deploy.deploy import Deployment
 from edgesynth.deploy.package import open_package
 from edgesynth.deploy.plan import plan
@@ -23,6 +24,17 @@ def _own_folders(tmp_path, monkeypatch):
     """The journal and the cache of the user who runs the tests are left alone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def agent(tmp_path_factory):
+    """The agent, packed once."""
+    return agent_file.make_agent_file(tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(autouse=True)
+def _packed_before(agent, monkeypatch):
+    monkeypatch.setattr(agent_file, "make_agent_file", lambda folder: agent)
 
 
 def save_network(path, weight=0.5, opset=13):
