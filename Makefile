@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-agent soak-agent check format agent clean
+.PHONY: demo test test-agent test-device soak-agent check format agent clean
 
 demo: $(READY)  ## a generator learned on real images, three FermiNets, a page to open
 	scripts/demo $(BIN)/edgesynth runs/demo
@@ -13,6 +13,9 @@ test: $(READY)  ## all tests; what this machine lacks is skipped, and named
 
 test-agent: $(READY)  ## the agent's tests alone, its fuzzing and its soak run in small
 	$(BIN)/python -m pytest -q tests/agent tests/devices
+
+test-device: $(READY)  ## virtual boards that boot: as root on Linux
+	$(BIN)/python -m pytest -q tests/virtual_device tests/deploy
 
 soak-agent: $(READY)  ## the same in full: 100,000 requests, 5,000 jobs with kills; some hours
 	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=1000 \

@@ -14,7 +14,10 @@
     ├── ToolError                 (3) something outside edgesynth failed
     │   ├── StorageError          (3) the disk is full or cannot be written
     │   └── DeviceError           (3) a device or its agent failed or is out of reach
-    │       └── ConnectionLostError  (3) the connection to an agent broke, or no answer came
+    │       ├── ConnectionLostError  (3) the connection to an agent broke, or no answer came
+    │       ├── BusyDeviceError      (3) somebody else has the device
+    │       └── RefusedByDeviceError (3) a device did not take what it was given
+    ├── DeployFailedError         (that of its cause) a deploy failed (edgesynth.deploy.request)
     └── MissingExtraError         an optional package is not installed; ends in the command that installs it
 
 Programming mistakes stay what they are (TypeError, ValueError …) and are never caught as one of these.
@@ -32,6 +35,7 @@ from edgesynth_exporters.errors import (
 )
 
 __all__ = [
+    "BusyDeviceError",
     "ConnectionLostError",
     "DataError",
     "DeviceError",
@@ -44,6 +48,7 @@ __all__ = [
     "ModelFileError",
     "ParityError",
     "PrototypeError",
+    "RefusedByDeviceError",
     "RequirementError",
     "RunError",
     "StorageError",
@@ -79,6 +84,18 @@ class StorageError(ToolError):
 
 class DeviceError(ToolError):
     """A device or its agent failed, refused, or is out of reach."""
+
+
+class BusyDeviceError(DeviceError):
+    """Somebody else deploys there. `silent_s`: how long ago they were last heard of, None where that is not known."""
+
+    def __init__(self, message: str, silent_s: float | None) -> None:
+        super().__init__(message)
+        self.silent_s = silent_s
+
+
+class RefusedByDeviceError(DeviceError):
+    """A device did not take what it was given: an upload that is not what it should be."""
 
 
 class ConnectionLostError(DeviceError):

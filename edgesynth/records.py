@@ -21,7 +21,10 @@ __all__ = [
     "GroupInsight",
     "IdleWindow",
     "Insight",
+    "Interval",
+    "KernelLoad",
     "Latency",
+    "MeasuredNetwork",
     "Measurement",
     "Network",
     "OutputComparison",
@@ -118,6 +121,31 @@ class Engine(Record):
     flags: dict[str, Any] = Field(default={})
 
 
+class KernelLoad(Record):
+    """What a model of a target needs of one kernel (`edgesynth.energy.kernels.Kernel`), at the measured precision."""
+
+    name: str
+    kind: str
+    macs: int
+    params: int
+    bytes_read: int
+    bytes_written: int
+    output_shape: list[int]
+    rows: int
+    columns: int
+    depth: int
+    groups: int
+    sums: int
+
+
+class MeasuredNetwork(Record):
+    """The network that was measured: the SHA-256 of its ONNX file, and the kernels that TensorRT is expected to launch
+    for it. `edgesynth calibrate` fits a model on them without the file."""
+
+    sha256: str
+    kernels: list[KernelLoad]
+
+
 class Measurement(Record):
     """`edgesynth.measurement/1`: latency and energy of one network on one target.
 
@@ -127,7 +155,8 @@ class Measurement(Record):
     Only a measured record has the fields from `tier` on. `statistic` says what the figures of energy are: the median of
     the windows, or those of all windows together. `dynamic_energy_mj` is without the idle power, and judges nothing.
     `conditions` are power mode, clocks and temperatures before and after; `reference` is the comparison of the
-    outputs with those of the export. docs/measuring.md has the rules.
+    outputs with those of the export. docs/measuring.md has the rules. `network` is added by the workstation, not by the
+    agent, which knows the file alone.
     """
 
     model_config = ConfigDict(json_schema_extra=_newer)
@@ -151,6 +180,7 @@ class Measurement(Record):
     dynamic_energy_mj: float | None = None
     conditions: dict[str, Any] | None = None
     reference: Comparison | None = None
+    network: MeasuredNetwork | None = None
 
 
 class Genome(Record):

@@ -35,8 +35,9 @@ LATER = {
         "passed": True,
         "outputs": {"y": {"max_abs_error": 1e-5, "tolerance": 1e-3, "argmax_agreement": None, "passed": True}},
     },
+    "network": {"sha256": "0" * 64, "kernels": []},
 }
-"""Fields that only a newer agent fills."""
+"""Fields that came later."""
 
 
 def test_a_measurement_survives_json_with_its_schema_named():

@@ -24,7 +24,7 @@ FLOORS = [
     {"data", "prototypes", "tasks", "energy"},
     {"space", "devices"},
     {"synthesis"},
-    {"report", "doctor"},
+    {"report", "doctor", "deploy"},
     {"cli"},
 ]
 

@@ -1,16 +1,19 @@
 """`edgesynth bench`: measure an ONNX file on a target."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from edgesynth.devices import AgentOracle
 
 __all__ = ["bench"]
 
 
 def bench(
     model: Annotated[Path, typer.Argument(help="ONNX file.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Where to measure it.")] = "host",
+    target: Annotated[str, typer.Option(help="Where to measure it: host, or tx2@ssh://user@board.")] = "host",
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 1,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None, typer.Option(help="What to compute in.  [default: the file's]")
@@ -26,24 +29,32 @@ def bench(
     calibration: Annotated[
         Path | None, typer.Option(help="Scales of int8 for TensorRT.  [default: MODEL.calibration]")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one edgesynth.measurement/1 document.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another ONNX file: measure both in turns, and say the ratio.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of --compare, four measurements each.")] = 3,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print one edgesynth.measurement/1 document, or edgesynth.comparison/1.")
+    ] = False,
 ) -> None:
     """Measure latency, and energy where there is a sensor, through the agent on the target.
 
-    With a power sensor it takes a minute and a half, without one some seconds.
+    With a power sensor it takes a minute and a half, without one some seconds. With --compare a round is the first
+    network, the other twice, and the first again, so that a device that warms up favours neither.
     """
-    from edgesynth_exporters.targets import find_target
-
+    if compare is not None and (reference, calibration) != (None, None):
+        raise typer.BadParameter("--reference and --calibration are of one file: leave them out of --compare")
     from edgesynth.cli.tables import print_measurement
     from edgesynth.devices import beside, open_device
-    from edgesynth.errors import EdgesynthError
 
-    if find_target(target).kind == "model":
-        raise EdgesynthError(f"{target} is a model, not a device: ask edgesynth estimate {model} --target {target}")
+    device = open_device(target, engine=engine, precision=precision)
+    if compare is not None:
+        _compare(device, model, compare, batch, rounds, json_)
+        return
     found = beside(model, precision, engine)
     if found.note is not None and reference is None:
         typer.echo(found.note, err=True)
-    with open_device(target, engine=engine, precision=precision) as oracle:
+    with device as oracle:
         measurement = oracle.measure(
             model,
             batch=batch,
@@ -54,3 +65,22 @@ def bench(
         typer.echo(measurement.model_dump_json(indent=2))
     else:
         print_measurement(model.name, measurement)
+
+
+def _compare(device: "AgentOracle", first: Path, second: Path, batch: int, rounds: int, json_: bool) -> None:
+    from edgesynth.cli.tables import print_comparison
+    from edgesynth.devices.comparison import compare
+
+    with device as oracle:
+        found = compare(
+            oracle,
+            first,
+            second,
+            batch=batch,
+            rounds=rounds,
+            on_round=lambda done, total: typer.echo(f"round {done} of {total}", err=True),
+        )
+    if json_:
+        typer.echo(found.model_dump_json(indent=2, by_alias=True))
+    else:
+        print_comparison(found)

@@ -18,12 +18,15 @@ def estimate(
     target: Annotated[str, typer.Option(help="Target with a model.")] = "tx2-sim",
     precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp16",
     batch: Annotated[int, typer.Option(help="Images in one inference.", min=1)] = 1,
+    power_mode: Annotated[
+        int | None, typer.Option(help="Number of the board's power mode; as the model was fitted if not given.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one edgesynth.measurement/1 document.")] = False,
 ) -> None:
     """Estimate latency, power and inferences per joule of an ONNX file, without a device."""
     from edgesynth.energy.estimate import analyse
 
-    analysis = analyse(model, target, precision, batch)
+    analysis = analyse(model, target, precision, batch, power_mode)
     if json_:
         typer.echo(analysis.measurement.model_dump_json(indent=2))
         return
@@ -78,6 +81,6 @@ def _time_by_kind(analysis: "Analysis") -> "Table":
             f"{timing.busy_ms[chosen & by_arithmetic].sum():.2f}",
             f"{timing.busy_ms[chosen & ~by_arithmetic].sum():.2f}",
         )
-    overhead_ms = timing.latency_ms - timing.wait_ms.sum() - timing.busy_ms.sum()
+    overhead_ms = float(timing.latency_ms) - timing.wait_ms.sum() - timing.busy_ms.sum()
     table.add_row("overhead", "", "", f"{overhead_ms:.2f}", "", "")
     return table

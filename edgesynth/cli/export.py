@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgesynth_exporters.subject import Order
     from edgesynth_exporters.targets import Precision, Target
 
-__all__ = ["export"]
+__all__ = ["export", "stdout_to_stderr"]
 
 SHOWN = 3
 """Remarks of the check that are printed."""
@@ -84,7 +84,7 @@ def export(
     )
     shape = None if input_shape is None else _shape(input_shape)
     # Code of the user's runs in here, and may print.
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         subject = open_subject(
             network, int8=precision == "int8", weights=weights, data=data, input_shape=shape, classes=classes
         )
@@ -96,7 +96,7 @@ def export(
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """What is printed goes to stderr, also from below Python and from child processes: stdout is for the answer."""
     sys.stdout.flush()
     with redirect_stdout(sys.stderr):

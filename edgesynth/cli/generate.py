@@ -25,6 +25,9 @@ def generate(
     genomes: Annotated[bool, typer.Option("--genomes", help="Only say which they are; train nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
     ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
+    wait_device: Annotated[
+        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
     """Make more networks from a learned generator, unlike those that the run has, without learning again.
@@ -40,6 +43,7 @@ def generate(
     from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
     from edgesynth.synthesis.run import generate as more
+    from edgesynth.synthesis.workshop import WAIT_S
 
     asked = parse_requirements(require) if require else None
     if genomes:
@@ -47,7 +51,8 @@ def generate(
             raise typer.BadParameter("--genomes trains nothing: leave --epochs, --workers and --ray out")
         return _genomes(run, range(seed, seed + count), asked, json_)
     with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
-        networks = more(journal, count, seed, epochs, asked, progress, executor)
+        wait_s = WAIT_S if wait_device is None else wait_device
+        networks = more(journal, count, seed, epochs, asked, progress, executor, wait_s)
     write_report(run)
     if json_:
         _print({"schema": "edgesynth.networks/1", "networks": [n.model_dump(mode="json") for n in networks]})

@@ -14,7 +14,20 @@ import typer
 from edgesynth_exporters.plain import plain
 
 from edgesynth import __version__
-from edgesynth.cli import bench, check, data, doctor, estimate, export, generate, report, synth, targets
+from edgesynth.cli import (
+    bench,
+    calibrate,
+    check,
+    data,
+    deploy,
+    doctor,
+    estimate,
+    export,
+    generate,
+    report,
+    synth,
+    targets,
+)
 from edgesynth.errors import EdgesynthError
 
 __all__ = ["app", "main", "run", "set_environment"]
@@ -38,6 +51,8 @@ app.command()(report.report)
 app.command()(check.check)
 app.command()(bench.bench)
 app.command()(estimate.estimate)
+app.command()(calibrate.calibrate)
+app.command()(deploy.deploy)
 app.add_typer(data.app, name="data")
 app.add_typer(targets.app, name="targets")
 app.command()(doctor.doctor)

@@ -22,7 +22,15 @@ def synth(
     prototype: Annotated[str | None, typer.Option(help="A built-in prototype, or package.module:function.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Trained weights of the prototype, .safetensors.")] = None,
     require: Annotated[Names, typer.Option(help="A requirement such as 'macs<=prototype/10'; repeatable.")] = None,
-    target: Annotated[Names, typer.Option(help="Where networks are measured or estimated; repeatable.")] = None,
+    target: Annotated[
+        Names, typer.Option(help="host, tx2-sim, tx2@ssh://user@board: where to measure or estimate; repeatable.")
+    ] = None,
+    measure: Annotated[
+        int | None, typer.Option(min=0, help="Candidates to measure on a board while searching.  [default: 16]")
+    ] = None,
+    wait_device: Annotated[
+        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="FermiNets wanted.  [default: 3]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [default: 0]")] = None,
     cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of learning at most.  [default: 12]")] = None,
@@ -56,6 +64,7 @@ def synth(
         "seed": seed,
         "cycles": cycles,
         "epochs": epochs,
+        "measure": measure,
         "train_images": train_images,
         "performance": performance,
         "least_side": least_side,
@@ -68,13 +77,16 @@ def synth(
     from edgesynth.report.page import write_report
     from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.run import own_networks, synthesize
+    from edgesynth.synthesis.workshop import WAIT_S
 
     # First the executor: where it cannot be had, no run directory is left behind.
     with open_executor(workers, ray) as executor:
         journal, question = _open(out or _default_run(given), given, resume)
         with journal, open_progress() as progress:
             try:
-                results = synthesize(question, journal, progress, executor)
+                results = synthesize(
+                    question, journal, progress, executor, WAIT_S if wait_device is None else wait_device
+                )
             except EdgesynthError as error:
                 # A question that has no answer should not stand in the way of a better one.
                 if not resume and not journal.all("prototype") and error.exit_code == 2:
@@ -123,7 +135,7 @@ def _open(run: Path, given: dict[str, Any], resume: bool) -> tuple["Journal", "Q
     question = Question(**given, weights_digest=_file_digest(given.get("weights")))
     # What is wrong with the words of the question should not leave a directory behind.
     question.parsed()
-    question.all_targets()
+    question.addresses()
     return Journal.create(run, question.model_dump(mode="json")), question
 
 

@@ -11,10 +11,13 @@ from edgesynth.records import Genome, Measurement, Network, PrototypeInfo, Resul
 from edgesynth.report.quantities import counted, of_the_run
 from edgesynth.synthesis.rungs import why_unknown
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:
+    from edgesynth.devices.comparison import Comparison
+
+    # It imports torch.
     from edgesynth.space.cost import Costs
 
-__all__ = ["print_genomes", "print_measurement", "print_networks", "print_results"]
+__all__ = ["print_comparison", "print_genomes", "print_measurement", "print_networks", "print_results"]
 
 
 def print_results(results: Results) -> None:
@@ -90,6 +93,29 @@ def print_measurement(name: str, measurement: Measurement) -> None:
         same = "" if compared.argmax_agreement is None else f", same answer on {compared.argmax_agreement:.2%}"
         console.print(f"as exported: greatest error {compared.max_abs_error:.2g}{same} of {compared.images} images")
     for warning in measurement.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """The second network's figures over the first's, with intervals."""
+    table = Table("figure", box=None)
+    table.add_column("ratio", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, ratio in comparison.ratios.items():
+        if ratio is None:
+            table.add_row(name, "unknown", "")
+        else:
+            table.add_row(name, f"{ratio.ratio:.4g}", f"{ratio.ci95[0]:.4g} – {ratio.ci95[1]:.4g}")
+    record = comparison.rounds[0].first[0]
+    engine = f"{record.engine.backend} {record.engine.version}"
+    console = Console()
+    console.print(
+        f"{comparison.second} over {comparison.first} on {record.target}, {engine}, "
+        f"{len(comparison.rounds)} rounds, {record.source}",
+        markup=False,
+    )
+    console.print(table)
+    for warning in comparison.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 
 

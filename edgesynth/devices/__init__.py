@@ -5,16 +5,30 @@ from edgesynth.devices.beside import Beside, beside
 from edgesynth.devices.client import AgentClient, Health
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import QUICK_HOST, QUICK_METERED, SCREEN_HOST, Job, JobRequest, Schedule, schedule_for
+from edgesynth.devices.jobs import (
+    QUICK_BOARD,
+    QUICK_HOST,
+    QUICK_METERED,
+    SCREEN_HOST,
+    SIMULATED_BOARD,
+    Job,
+    JobRequest,
+    Schedule,
+    schedule_for,
+)
 from edgesynth.devices.lease import HeldLease
-from edgesynth.devices.oracle import EstimateOracle, FakeOracle, Oracle, open_device, open_oracle, reachable_target
+from edgesynth.devices.opening import Answering, Patience, open_answering, open_device, parse_addresses
+from edgesynth.devices.oracle import EstimateOracle, FakeOracle, Oracle
 
 __all__ = [
+    "QUICK_BOARD",
     "QUICK_HOST",
     "QUICK_METERED",
     "SCREEN_HOST",
+    "SIMULATED_BOARD",
     "AgentClient",
     "AgentOracle",
+    "Answering",
     "Beside",
     "Deadline",
     "EstimateOracle",
@@ -26,10 +40,11 @@ __all__ = [
     "Job",
     "JobRequest",
     "Oracle",
+    "Patience",
     "Schedule",
     "beside",
+    "open_answering",
     "open_device",
-    "open_oracle",
-    "reachable_target",
+    "parse_addresses",
     "schedule_for",
 ]

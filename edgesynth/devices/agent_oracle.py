@@ -1,15 +1,17 @@
 """Oracles that measure: through the agent of a device."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from edgesynth.devices.client import AgentClient
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
 from edgesynth.devices.jobs import EngineName, JobRequest, Precision, Schedule, schedule_for
 from edgesynth.devices.lease import HeldLease
+from edgesynth.devices.measured import MeasurementKey, Measurements, key_facts
 from edgesynth.devices.oracle import Oracle
 from edgesynth.errors import DeviceError
 from edgesynth.records import Measurement
@@ -24,7 +26,7 @@ class AgentOracle(Oracle):
     """Measures as `target` on the device behind `agent`, which gives a client for as long as its `with` block lasts.
 
     Holds the device's lease all the while. `schedule` None is chosen by what the device can meter. `engine` and
-    `precision` None leave that to the agent.
+    `precision` None leave that to the agent. What `memory` has of just this device and network is not measured again.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class AgentOracle(Oracle):
         screening: bool = False,
         engine: EngineName | None = None,
         precision: Precision | None = None,
+        memory: Measurements | None = None,
     ) -> None:
         self.target = target
         self._agent = agent
@@ -45,6 +48,7 @@ class AgentOracle(Oracle):
         self._screening = screening
         self._engine = engine
         self._precision = precision
+        self._memory = memory
         self._schedule: Schedule
         self._client: AgentClient
         self._lease: HeldLease
@@ -55,6 +59,20 @@ class AgentOracle(Oracle):
         """As every oracle. Outputs are first compared with those of `reference`, a DeviceError if they differ, and what
         came of it is in the record; `calibration` has the scales of int8. Both are files of an export."""
         self._check_held()
+        if self._memory is None or reference is not None or calibration is not None:
+            return self._take(onnx, batch, reference, calibration)
+        facts = self._client.device()
+        key = self._key(onnx, batch, facts)
+        known = self._memory.latest(key)
+        if known is not None:
+            return known
+        measured = self._take(onnx, batch, None, None)
+        # Joules that a sensor failed to tell are worth asking for again.
+        if measured.energy_mj is not None or facts["power"].get("sensor") is None:
+            self._memory.add(key, measured)
+        return measured
+
+    def _take(self, onnx: Path, batch: int, reference: Path | None, calibration: Path | None) -> Measurement:
         request = JobRequest(
             model=self._client.upload(onnx),
             target=self.target,
@@ -71,11 +89,14 @@ class AgentOracle(Oracle):
         job = self._client.submit(request, self._lease)
         try:
             longest_s = self._limit_s + (request.build_limit_s or 0.0) + 60
-            return self._client.wait(job.id, Deadline(longest_s), self._on_progress)
+            measured = self._client.wait(job.id, Deadline(longest_s), self._on_progress)
         except BaseException:  # an interrupt too must not leave the machine busy
             with suppress(DeviceError):  # what went wrong first is what counts
                 self._client.cancel(job.id)
             raise
+        from edgesynth.energy.measured_network import with_network  # it takes its time to import
+
+        return with_network(measured, onnx)
 
     @contextmanager
     def _hold(self) -> Iterator[None]:
@@ -83,12 +104,32 @@ class AgentOracle(Oracle):
             self._agent as self._client,
             self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease,
         ):
-            power = self._client.device()["power"] if self._wanted is None else {}
-            self._schedule = self._wanted or schedule_for(power, screening=self._screening)
+            self._schedule = self._wanted or schedule_for(self._client.device(), screening=self._screening)
             yield
+
+    def alive(self) -> bool:
+        try:
+            self._client.health()
+        except DeviceError:
+            return False
+        return True
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
         return self.measure(onnx, batch=batch)
+
+    def _key(self, onnx: Path, batch: int, facts: Mapping[str, Any]) -> MeasurementKey:
+        from edgesynth_exporters.graph_digest import graph_digest  # it takes its time to import
+
+        return MeasurementKey(
+            graph=graph_digest(onnx),
+            target=self.target,
+            source=facts["source"],
+            engine=self._engine or "the agent's choice",
+            precision=self._precision or "the file's",
+            batch=batch,
+            schedule=self._schedule.model_dump_json(),
+            **key_facts(self._client.name, facts),
+        )
 
     @property
     def _limit_s(self) -> float:

@@ -39,6 +39,7 @@ class AgentClient:
     """
 
     def __init__(self, socket_path: Path, device: str) -> None:
+        self.name = device
         self._http = AgentHttp(socket_path, device)
 
     def health(self) -> Health:

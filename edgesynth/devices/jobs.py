@@ -7,9 +7,11 @@ from edgesynth.records import Record
 
 __all__ = [
     "ENDED",
+    "QUICK_BOARD",
     "QUICK_HOST",
     "QUICK_METERED",
     "SCREEN_HOST",
+    "SIMULATED_BOARD",
     "EngineName",
     "Event",
     "Failure",
@@ -41,16 +43,24 @@ class Schedule(Record):
 QUICK_HOST = Schedule(warmup_min_s=0.3, warmup_max_s=1.5, windows=5, window_s=0.4)
 # The quick tier of docs/measuring.md: long enough for the 50 power samples a window that every sensor needs, RAPL too.
 QUICK_METERED = Schedule(warmup_min_s=3.0, warmup_max_s=30.0, windows=5, window_s=10.0)
+# For a board, which heats up and scales its clocks: a TX2 needs up to 90 s to settle.
+QUICK_BOARD = Schedule(warmup_min_s=15.0, warmup_max_s=90.0, windows=5, window_s=10.0)
+# For a board that is played: what it shows is that measuring works.
+SIMULATED_BOARD = Schedule(warmup_min_s=0.2, warmup_max_s=0.8, windows=2, window_s=1.2)
 # For the many candidates of a search: enough to tell them apart, never for the record.
 SCREEN_HOST = Schedule(warmup_min_s=0.05, warmup_max_s=0.2, windows=3, window_s=0.05)
 
 
-def schedule_for(power: Mapping[str, Any], *, screening: bool = False) -> Schedule:
-    """How to measure on a device whose fact `power` is this: for joules, where it has a sensor. Screening never takes
-    the time for them, and its records say so."""
+def schedule_for(device: Mapping[str, Any], *, screening: bool = False) -> Schedule:
+    """How to measure on a device whose facts are these: for joules, where it has a sensor. Screening never takes the
+    time for them, and its records say so."""
     if screening:
         return SCREEN_HOST
-    return QUICK_HOST if power.get("sensor") is None else QUICK_METERED
+    if device["power"].get("sensor") is None:
+        return QUICK_HOST
+    if device["source"] == "simulated":
+        return SIMULATED_BOARD
+    return QUICK_METERED if device["targets"] == ["host"] else QUICK_BOARD
 
 
 class JobRequest(Record):

@@ -1,22 +1,16 @@
 """The seam "who answers: how fast, and at how many joules?"."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
-from edgesynth_exporters.targets import Target, find_target, model_of
-
-from edgesynth.errors import EdgesynthError, ModelFileError
+from edgesynth.errors import DeviceError, ModelFileError
 from edgesynth.records import Engine, Latency, Measurement
 
-if TYPE_CHECKING:
-    from edgesynth.devices.agent_oracle import AgentOracle
-    from edgesynth.devices.jobs import EngineName, Precision
-
-__all__ = ["EstimateOracle", "FakeOracle", "Oracle", "open_device", "open_oracle", "reachable_target"]
+__all__ = ["EstimateOracle", "FakeOracle", "Oracle"]
 
 
 class Oracle(ABC):
@@ -26,6 +20,8 @@ class Oracle(ABC):
     """
 
     target: str
+    at_once: int = 1
+    """So many files are best asked about together (`try_many`)."""
     _held: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -50,9 +46,23 @@ class Oracle(ABC):
         self._check_held()
         return self._measure(onnx, batch)
 
+    def alive(self) -> bool:
+        """Whether whoever answers is still there. Only devices can go away."""
+        return True
+
     def _check_held(self) -> None:
         if self._held is None:
             raise RuntimeError(f"{type(self).__name__}.measure outside of its with block")
+
+    def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
+        """The answer about each file, in their order, or why there is none; one after the other unless overridden."""
+        return [self._try(onnx, batch) for onnx in files]
+
+    def _try(self, onnx: Path, batch: int) -> Measurement | DeviceError:
+        try:
+            return self.measure(onnx, batch=batch)
+        except DeviceError as error:
+            return error
 
     def _hold(self) -> AbstractContextManager[None]:
         """What is needed from entering to leaving; nothing unless overridden."""
@@ -106,41 +116,3 @@ class FakeOracle(Oracle):
             ci95={"latency_ms": None, "energy_mj": None, "inferences_per_joule": None},
             warnings=["made up by a fake oracle", *(["energy is unknown to it"] if energy_mj is None else [])],
         )
-
-
-def open_oracle(target: str, *, screening: bool = False) -> Oracle:
-    """Who answers for the target of that name; `screening` for figures that are quick and for choosing only.
-
-    Raises EdgesynthError for an unknown target, and for a board.
-    """
-    if reachable_target(target).kind == "model":
-        return EstimateOracle(target)
-    return open_device(target, screening=screening)
-
-
-def open_device(
-    target: str, *, screening: bool = False, engine: "EngineName | None" = None, precision: "Precision | None" = None
-) -> "AgentOracle":
-    """Who measures on the device of that name. Raises EdgesynthError for a target that is none, or that is unknown."""
-    from edgesynth.devices.agent_oracle import HostOracle  # it is an oracle, so it imports this module
-
-    if reachable_target(target).kind == "model":
-        raise EdgesynthError(f"{target} is a model, not a device: ask edgesynth estimate")
-    return HostOracle(screening=screening, engine=engine, precision=precision)
-
-
-def reachable_target(name: str) -> Target:
-    """The target of that name, which something on this machine answers for: an agent, or a model.
-
-    Raises EdgesynthError for an unknown target, and for a board, since this version knows no addresses of boards.
-    """
-    target = find_target(name)
-    if target.kind == "board":
-        model = model_of(target)
-        instead = (
-            "there is no model of it either" if model is None else f"use {model.name}, the model of a {model.based_on}"
-        )
-        raise EdgesynthError(
-            f"{name} is a board that has to be reached, and this version knows no addresses of devices yet; {instead}"
-        )
-    return target

@@ -1,162 +1,202 @@
-"""Fitting the free constants of the TX2 model on the published rows.
+"""Fitting the free constants of a model on measured rows, each constant held by what was known of it before.
 
-Latency: least squares of ln(estimate / measurement) over overhead, launch time, both efficiencies and the half
-channels. Energy: least squares of the relative error over active power and energy per multiply-accumulate, at the
-measured latency. The rows with joules come from two networks only, so there one row is left out at a time, and
-that error is kinder than a new network's would be.
+Latency: the maximum of the posterior of ln(estimate / measurement), normal around 0, over the logarithms of the
+constants, normal around their priors. Each harness, the program that a row was measured through, has an overhead of its
+own; all have one prior. Energy: likewise, of the relative error at the measured latency, linear in its constants.
+
+A network is left out with all its rows: at other sizes, other numbers of classes, other precisions.
 """
 
 import math
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesynth.energy.constants import Constants
-from edgesynth.energy.model import energy_of, timing_of
+from edgesynth.energy.constants import Clocks, Constants, Power
+from edgesynth.energy.model import Load, energy_of, timing_of
 from edgesynth.energy.rows import Row
 
-__all__ = ["ENERGY_NAMES", "LATENCY_START", "Fit", "estimated_ms", "fit", "published_constants", "rounded"]
+__all__ = [
+    "ENERGY_NAMES",
+    "LATENCY_NAMES",
+    "OVERHEAD",
+    "SPREADS",
+    "EnergyFit",
+    "LatencyFit",
+    "Prior",
+    "blank_constants",
+    "blank_power",
+    "fit_energy",
+    "fit_latency",
+    "launch_bound",
+]
 
 Floats = NDArray[np.float64]
 
-LATENCY_START = {
-    "overhead_ms": 2.0,
-    "launch_us": 25.0,
-    "efficiency_fp32": 0.5,
-    "efficiency_fp16": 0.5,
-    "half_channels": 32.0,
-}
+LATENCY_NAMES = ("launch_us", "pooling_us", "sum_us", "efficiency_fp32", "efficiency_fp16", "half_channels")
 ENERGY_NAMES = ("active_power_w", "fp32_pj_per_mac")
-DIGITS = 4  # significant digits of every number that is written
+OVERHEAD = "overhead_ms"
+LAUNCH_BOUND_SHARE = 0.8  # bound by launches: they and the overhead fill this share of the time
+SPREADS = (0.05, 0.15)
+"""Standard deviations of ln(estimate / measurement) that rows are weighed by: bound by launches, bound by the GPU."""
+ENERGY_SPREAD = 0.04
+Z95 = 1.96
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The constants fitted on all rows, those fitted without each network or row, and the rows' errors.
+class Prior:
+    """What was known of a constant before: 95 % sure to be within `factor` of `value`."""
 
-    Errors are ln(estimate / measurement). `left_out` are those of rows that the fit had not seen. Energies in
-    `energy_errors` are estimated at the estimated latency, those in `energy_left_out` at the measured one.
-    """
+    value: float
+    factor: float
 
-    rows: list[Row]
+    @property
+    def deviation(self) -> float:
+        """Of its logarithm."""
+        return math.log(self.factor) / Z95
+
+
+@dataclass(frozen=True)
+class LatencyFit:
+    """`constants` with the fitted ones in place, and the overhead of every harness; `covariance` is of the logarithms
+    of LATENCY_NAMES and then of the overheads, in the order of `overheads`."""
+
     constants: Constants
-    latency_refits: list[Constants]
-    energy_refits: list[Constants]
-    errors: list[float]
-    left_out: list[float]
-    energy_errors: list[float | None]
-    energy_left_out: list[float | None]
-    harness_ms: float
+    overheads: dict[str, float]
+    covariance: Floats
+
+    def estimates_ms(self, rows: Sequence[Row]) -> Floats:
+        """(N,) latencies of rows whose harness was fitted, at their own clocks."""
+        return _estimates(_Stack.of(rows), self.constants, [self.overheads[row.harness] for row in rows])
 
 
-def fit(rows: Sequence[Row], published: dict[str, float]) -> Fit:
-    """Fits on the rows that are not held out. Deterministic."""
-    used = [row for row in rows if not row.held_out]
-    joules = [row for row in used if row.energy_mj is not None]
-    blank = Constants(**dict.fromkeys((field.name for field in fields(Constants)), 1.0) | published)
-    timed = _fit_latency(used, replace(blank, **LATENCY_START))
-    constants = _fit_energy(joules, timed)
-    networks = list(dict.fromkeys(row.network for row in used))
-    refits = [_fit_latency([row for row in used if row.network != name], constants) for name in networks]
-    unseen = dict(zip(networks, refits, strict=True))
-    energy_refits = [_fit_energy([row for row in joules if row is not left], constants) for left in joules]
-    energy_unseen = {id(row): refit for row, refit in zip(joules, energy_refits, strict=True)}
-    return Fit(
-        rows=list(rows),
-        constants=constants,
-        latency_refits=refits,
-        energy_refits=energy_refits,
-        errors=[_latency_error(row, constants) for row in rows],
-        left_out=[_latency_error(row, unseen.get(row.network, constants)) for row in rows],
-        energy_errors=[_energy_error(row, constants, estimated_ms(row, constants)) for row in rows],
-        energy_left_out=[_energy_error(row, energy_unseen.get(id(row), constants), row.latency_ms) for row in rows],
-        harness_ms=_harness_ms(used, constants),
-    )
+@dataclass(frozen=True)
+class EnergyFit:
+    """`power` with the fitted constants in place; `covariance` is of the logarithms of ENERGY_NAMES."""
+
+    power: Power
+    covariance: Floats
 
 
-def _fit_latency(rows: Sequence[Row], start: Constants) -> Constants:
-    names = list(LATENCY_START)
+@dataclass(frozen=True)
+class _Stack:
+    load: Load
+    clocks: Clocks
 
-    def residuals(logs: Floats) -> Floats:
-        trial = replace(start, **dict(zip(names, np.exp(logs).tolist(), strict=True)))
-        return np.array([_latency_error(row, trial) for row in rows])
-
-    logs = _least_squares(residuals, np.log([getattr(start, name) for name in names]))
-    return replace(start, **dict(zip(names, map(rounded, np.exp(logs).tolist()), strict=True)))
-
-
-def _fit_energy(rows: Sequence[Row], constants: Constants) -> Constants:
-    """Linear: what is left of the measured energy after idling and memory traffic, by time and by arithmetic."""
-    known = replace(constants, active_power_w=0.0, fp32_pj_per_mac=0.0)
-    unit = replace(constants, idle_power_w=0.0, memory_pj_per_byte=0.0, active_power_w=1.0, fp32_pj_per_mac=1.0)
-    left, columns = [], []
-    for row in rows:
-        measured_mj = row.energy_mj or math.nan
-        per_unit = energy_of(row.load, unit, row.latency_ms)
-        left.append(1 - energy_of(row.load, known, row.latency_ms).total_mj / measured_mj)
-        columns.append([per_unit.active_mj / measured_mj, per_unit.arithmetic_mj / measured_mj])
-    solution = np.linalg.lstsq(np.array(columns), np.array(left), rcond=None)[0]
-    return replace(constants, **dict(zip(ENERGY_NAMES, map(rounded, solution.tolist()), strict=True)))
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "_Stack":
+        columns = np.array([(row.gpu_clock_mhz, row.memory_clock_mhz, row.cpu_clock_mhz) for row in rows]).T
+        return cls(Load.stack([row.load for row in rows]), Clocks(*(column[:, None] for column in columns)))
 
 
-def _harness_ms(rows: Sequence[Row], constants: Constants) -> float:
-    """By how much the overhead falls when it is fitted on the rows without a Python harness, all else kept."""
-    native = [row for row in rows if not row.python_harness]
+def _estimates(stack: _Stack, constants: Constants, overheads: Sequence[float]) -> Floats:
+    timing = timing_of(stack.load, replace(constants, overhead_ms=0.0), stack.clocks)
+    slower: Floats = constants.cpu_clock_mhz / np.asarray(stack.clocks.cpu_mhz)[:, 0]
+    return np.asarray(timing.latency_ms + slower * np.array(overheads))
+
+
+def fit_latency(
+    rows: Sequence[Row],
+    base: Constants,
+    priors: Mapping[str, Prior],
+    harnesses: Sequence[str] = (),
+    start: LatencyFit | None = None,
+) -> LatencyFit:
+    """Fits on `rows`. `harnesses` have an overhead even if no row was measured through them. Deterministic.
+
+    A `start` on nearly the same rows, whose overheads are those of `harnesses`, saves time.
+    """
+    stack = _Stack.of(rows)
+    known = list(dict.fromkeys([*harnesses, *(row.harness for row in rows)]))
+    place = [len(LATENCY_NAMES) + known.index(row.harness) for row in rows]
+    prior = [*(priors[name] for name in LATENCY_NAMES), *[priors[OVERHEAD]] * len(known)]
+    centre, width = np.log([p.value for p in prior]), np.array([p.deviation for p in prior])
+    measured = np.array([row.latency_ms for row in rows])
+
+    def constants(logs: Floats) -> Constants:
+        return replace(base, **dict(zip(LATENCY_NAMES, np.exp(logs[: len(LATENCY_NAMES)]).tolist(), strict=True)))
+
+    def estimates(logs: Floats) -> Floats:
+        return _estimates(stack, constants(logs), np.exp(logs)[place].tolist())
+
+    bound = _launch_bound(stack, constants(centre), np.exp(centre)[place])
+    spreads = np.where(bound, *SPREADS)
 
     def residuals(logs: Floats) -> Floats:
-        trial = replace(constants, overhead_ms=float(np.exp(logs[0])))
-        return np.array([_latency_error(row, trial) for row in native])
+        return np.concatenate([np.log(estimates(logs) / measured) / spreads, (logs - centre) / width])
 
-    overhead_ms = float(np.exp(_least_squares(residuals, np.log([constants.overhead_ms]))[0]))
-    return rounded(max(0.0, constants.overhead_ms - overhead_ms))
+    logs, covariance = _least_squares(residuals, centre if start is None else _logs(start))
+    overheads = dict(zip(known, np.exp(logs[len(LATENCY_NAMES) :]).tolist(), strict=True))
+    return LatencyFit(constants(logs), overheads, covariance)
 
 
-def _least_squares(residuals: Callable[[Floats], Floats], start: Floats) -> Floats:
-    """Levenberg-Marquardt with a central-difference Jacobian."""
+def launch_bound(rows: Sequence[Row], fitted: LatencyFit) -> NDArray[np.bool_]:
+    """(N,) whether overhead and launches fill most of the time of each row."""
+    return _launch_bound(_Stack.of(rows), fitted.constants, np.array([fitted.overheads[row.harness] for row in rows]))
+
+
+def _launch_bound(stack: _Stack, constants: Constants, overheads: Floats) -> NDArray[np.bool_]:
+    timing = timing_of(stack.load, replace(constants, overhead_ms=0.0), stack.clocks)
+    share: Floats = (timing.launch_bound_ms + overheads) / (timing.latency_ms + overheads)
+    return np.asarray(share >= LAUNCH_BOUND_SHARE)
+
+
+def _logs(fitted: LatencyFit) -> Floats:
+    values = [*(getattr(fitted.constants, name) for name in LATENCY_NAMES), *fitted.overheads.values()]
+    return np.log(values)
+
+
+def fit_energy(rows: Sequence[Row], base: Power, priors: Mapping[str, Prior]) -> EnergyFit:
+    """Fits on the `rows` with joules, at their measured latencies."""
+    metered = [row for row in rows if row.energy_mj is not None]
+    prior = [priors[name] for name in ENERGY_NAMES]
+    centre, width = np.log([p.value for p in prior]), np.array([p.deviation for p in prior])
+
+    def power(logs: Floats) -> Power:
+        return replace(base, **dict(zip(ENERGY_NAMES, np.exp(logs).tolist(), strict=True)))
+
+    def residuals(logs: Floats) -> Floats:
+        errors = [math.log(energy_of(row.load, power(logs), row.latency_ms).total_mj / _joules(row)) for row in metered]
+        return np.concatenate([np.array(errors) / ENERGY_SPREAD, (logs - centre) / width])
+
+    logs, covariance = _least_squares(residuals, centre)
+    return EnergyFit(power(logs), covariance)
+
+
+def _joules(row: Row) -> float:
+    return math.nan if row.energy_mj is None else row.energy_mj
+
+
+def _least_squares(residuals: Callable[[Floats], Floats], start: Floats) -> tuple[Floats, Floats]:
+    """Levenberg-Marquardt with a central-difference Jacobian; the solution and its covariance (Laplace)."""
     x, damping = start.astype(np.float64), 1e-3
     r = residuals(x)
-    for _ in range(200):
+    normal = np.eye(len(x))
+    for _ in range(100):
         steps = 1e-4 * np.eye(len(x))
         jacobian = np.stack([(residuals(x + step) - residuals(x - step)) / 2e-4 for step in steps], axis=1)
         normal = jacobian.T @ jacobian
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), -jacobian.T @ r)
+        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -jacobian.T @ r)
         trial = residuals(x + step)
         if trial @ trial < r @ r:
-            small = np.abs(step).max() < 1e-7
+            settled = np.abs(step).max() < 1e-6
             x, r, damping = x + step, trial, damping / 4
-            if small:
+            if settled:
                 break
         elif damping > 1e8:
             break
         else:
             damping *= 4
-    return x
+    return x, np.asarray(np.linalg.inv(normal), dtype=np.float64)
 
 
-def estimated_ms(row: Row, constants: Constants) -> float:
-    """The latency that `constants` give for `row`, at the clocks of the row."""
-    board = replace(constants, gpu_clock_mhz=row.gpu_clock_mhz, memory_clock_mhz=row.memory_clock_mhz)
-    return timing_of(row.load, board).latency_ms
+def blank_constants(published: Mapping[str, float]) -> Constants:
+    """Constants with the published ones in place and all others 1."""
+    return Constants(**{field.name: published.get(field.name, 1.0) for field in fields(Constants)})
 
 
-def _latency_error(row: Row, constants: Constants) -> float:
-    return math.log(estimated_ms(row, constants) / row.latency_ms)
-
-
-def _energy_error(row: Row, constants: Constants, latency_ms: float) -> float | None:
-    if row.energy_mj is None:
-        return None
-    return math.log(energy_of(row.load, constants, latency_ms).total_mj / row.energy_mj)
-
-
-def rounded(value: float) -> float:
-    """As it is written."""
-    return float(f"{value:.{DIGITS}g}")
-
-
-def published_constants(text: str) -> dict[str, float]:
-    """The constants that are not fitted, from the text of `tx2.toml`."""
-    return {name: float(entry["value"]) for name, entry in tomllib.loads(text)["published"].items()}
+def blank_power(published: Mapping[str, float]) -> Power:
+    """Likewise for power."""
+    return Power(**{field.name: published.get(field.name, 1.0) for field in fields(Power)})

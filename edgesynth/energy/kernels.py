@@ -6,10 +6,13 @@ What joins into one kernel follows NVIDIA's catalogue of layer fusions
     convolution (+ batch norm) (+ activation) (+ sum (+ activation))     one kernel
     matrix product (+ bias) (+ activation)                               one kernel
     a chain of element-wise operators                                    one kernel
+    a sum of computed tensors that joins no convolution                  begins a kernel
     reshape, flatten, identity, dropout, cast, whatever is constant      no kernel
+    what no output depends on                                            no kernel
 
-A join needs the tensor between the two operators to have no other reader, for it then never reaches memory. A sum
-joins a convolution only where nothing is broadcast, so a constant added after a convolution is a kernel.
+That a sum begins a kernel is what the measured networks tell (data/README.md). A join needs the tensor between the two
+operators to have no other reader, for it then never reaches memory. A sum joins a convolution only where nothing is
+broadcast, so a constant added after a convolution is a kernel.
 Left out, because TensorRT does it only in some cases: a concatenation written in place, neighbouring convolutions
 of one input merged into one, `x * sigmoid(x)` inside a convolution. Each counts its own kernel here.
 """
@@ -23,11 +26,12 @@ from edgesynth_exporters.onnx_graph import Graph, Node, Shape, node_macs, parame
 
 __all__ = ["BYTES", "Kernel", "Kind", "Precision", "kernels_of"]
 
-Kind = Literal["convolution", "depthwise", "matrix product", "element-wise", "pooling", "softmax", "copy"]
+Kind = Literal["convolution", "depthwise", "matrix product", "element-wise", "sum", "pooling", "softmax", "copy"]
 Precision = Literal["fp32", "fp16"]
 
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2}
 
+SUMS = {"Add", "Sum"}
 NO_KERNEL = {"Cast", "Constant", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 ACTIVATIONS = {"Clip", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu"}
 ACTIVATIONS |= {"Sigmoid", "Softplus", "Tanh"}
@@ -56,6 +60,7 @@ MATRIX: dict[str, Kind] = {
 class Kernel:
     """One launch. `rows` x `columns` x `depth` is its matrix product, once per group; 0 where it has none.
 
+    `sums` counts the additions of computed tensors in it.
     `bytes_read` counts each input once, weights included, at the precision of the network; caches are ignored.
     """
 
@@ -71,6 +76,7 @@ class Kernel:
     columns: int = 0
     depth: int = 0
     groups: int = 1
+    sums: int = 0
 
 
 @dataclass(eq=False)
@@ -84,17 +90,19 @@ class _Draft:
     nodes: list[Node] = field(default_factory=list)
     stage: int = 0
     order: int = 0
+    sums: int = 0
 
 
 def kernels_of(graph: Graph, precision: Precision = "fp16") -> tuple[list[Kernel], list[str]]:
     """The kernels of `graph` in the order of their launch, and warnings naming every operator not known here."""
     drafts: list[_Draft] = []
     producer: dict[str, _Draft] = {}
-    readers = Counter(name for node in graph.nodes for name in set(node.inputs))
+    living = _living(graph)
+    readers = Counter(name for node in living for name in set(node.inputs))
     readers.update(graph.outputs)
     alias: dict[str, str] = {}
     unknown: set[str] = set(graph.assumed)
-    for order, node in enumerate(graph.nodes):
+    for order, node in enumerate(living):
         if all(name in graph.constants for name in node.outputs):
             continue
         if node.op in NO_KERNEL:
@@ -105,14 +113,15 @@ def kernels_of(graph: Graph, precision: Precision = "fp16") -> tuple[list[Kernel
             continue
         draft = _joined(graph, node, producer, readers)
         if draft is None:
-            kind = MATRIX.get(node.op) or OTHERS.get(node.op) or "element-wise"
-            draft = _Draft("depthwise" if _is_depthwise(graph, node) else kind)
+            kind = _kind(graph, node)
+            draft = _Draft(kind)
             if kind == "element-wise" and node.op not in ACTIVATIONS | ARITHMETIC:
                 unknown.add(node.op)
                 draft.stage = 3
             drafts.append(draft)
         draft.nodes.append(node)
         draft.order = order
+        draft.sums += _is_sum(graph, node)
         producer.update(dict.fromkeys(node.outputs, draft))
     names = ", ".join(sorted(unknown))
     warnings = (
@@ -120,6 +129,30 @@ def kernels_of(graph: Graph, precision: Precision = "fp16") -> tuple[list[Kernel
     )
     drafts.sort(key=lambda draft: draft.order)
     return [_finish(graph, draft, alias, precision) for draft in drafts], warnings
+
+
+def _living(graph: Graph) -> list[Node]:
+    """The operators that an output depends on, in their order."""
+    wanted, living = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if not wanted.isdisjoint(node.outputs):
+            living.append(node)
+            wanted.update(node.inputs)
+    return living[::-1]
+
+
+def _kind(graph: Graph, node: Node) -> Kind:
+    if _is_depthwise(graph, node):
+        return "depthwise"
+    if _is_sum(graph, node):
+        return "sum"
+    return MATRIX.get(node.op) or OTHERS.get(node.op) or "element-wise"
+
+
+def _is_sum(graph: Graph, node: Node) -> bool:
+    """Whether it adds tensors up that are computed, of one size: a constant, or one that is broadcast, is no such."""
+    computed = [name for name in node.inputs if name not in graph.constants]
+    return node.op in SUMS and len(computed) > 1 and len({graph.shapes[name] for name in computed}) == 1
 
 
 def _joined(graph: Graph, node: Node, producer: dict[str, _Draft], readers: Counter[str]) -> _Draft | None:
@@ -140,8 +173,8 @@ def _joined(graph: Graph, node: Node, producer: dict[str, _Draft], readers: Coun
 
 def _stage_after(draft: _Draft, node: Node, graph: Graph) -> int | None:
     """The stage of `draft` once `node` has joined it; None where it cannot."""
-    if draft.kind == "element-wise":
-        return draft.stage if draft.stage < 3 else None
+    if draft.kind in ("element-wise", "sum"):
+        return draft.stage if draft.stage < 3 and not _is_sum(graph, node) else None
     if draft.kind not in ("convolution", "depthwise", "matrix product"):
         return None
     if node.op in ACTIVATIONS:
@@ -150,8 +183,7 @@ def _stage_after(draft: _Draft, node: Node, graph: Graph) -> int | None:
     if len(others) == 1:  # folded into the weights: a batch norm, and the bias of a matrix product
         folds = "Add" if draft.kind == "matrix product" else "BatchNormalization"
         return 0 if draft.stage == 0 and node.op == folds else None
-    same_sizes = len({graph.shapes[name] for name in others}) == 1
-    return 2 if node.op in ("Add", "Sum") and len(others) == 2 and same_sizes and draft.stage < 2 else None
+    return 2 if _is_sum(graph, node) and len(others) == 2 and draft.stage < 2 else None
 
 
 def _is_depthwise(graph: Graph, node: Node) -> bool:
@@ -179,6 +211,7 @@ def _finish(graph: Graph, draft: _Draft, alias: dict[str, str], precision: Preci
         columns=columns,
         depth=depth,
         groups=groups,
+        sums=draft.sums,
     )
 
 

@@ -61,6 +61,10 @@ class NetBuilder:
         self.constants.add("zero")
         return "zero"
 
+    def zeros(self, shape: Shape) -> str:
+        """A constant tensor of zeros."""
+        return self._weights(shape)[0]
+
     def concat(self, *xs: str) -> str:
         _, _, *size = self.shapes[xs[0]]
         return self.op("Concat", list(xs), (1, sum(self.shapes[x][1] for x in xs), *size))
@@ -89,7 +93,8 @@ def nasbench201(cell: str, classes: int, size: int, width: int = 16, cells: int 
     """NAS-Bench-201 (arXiv 2001.00326): three stages of `cells` cells, with a residual block between stages.
 
     Its convolutions are ReLU, convolution, batch norm in this order. A node is Python's `sum` of its edges, which
-    begins by adding the number 0, and that addition is in the traced network. Edges of 'none' are not supported.
+    begins by adding the number 0, and that addition is in the traced network. An edge of 'none' is a tensor of zeros
+    there: adding it costs nothing, unless it comes first.
     """
     net = NetBuilder(f"nasbench201 {cell} {classes} classes {size}x{size}", 3, size, size)
     x = net.conv("input", width, 3, act=None)
@@ -101,8 +106,10 @@ def nasbench201(cell: str, classes: int, size: int, width: int = 16, cells: int 
             x = net.add(net.conv(net.pool(x, "AveragePool", 2, 2), channels, 1, act=None), a)
         for _ in range(cells):
             states = [x]
-            for edges in nodes:
-                states.append(net.add(net.zero(), *(_edge(net, op, states[int(i)]) for op, i in edges)))
+            for (op, i), *others in nodes:
+                total = net.add(net.zero(), _edge(net, op, states[int(i)]))
+                rest = [_edge(net, op, states[int(i)]) for op, i in others if op != "none"]
+                states.append(net.add(total, *rest))
             x = states[-1]
     return net.graph(
         net.head(net.op("Relu", [net.op("BatchNormalization", [x], net.shapes[x])], net.shapes[x]), classes)
@@ -112,6 +119,7 @@ def nasbench201(cell: str, classes: int, size: int, width: int = 16, cells: int 
 def _edge(net: NetBuilder, op: str, x: str) -> str:
     channels = net.shapes[x][1]
     edges: dict[str, Callable[[], str]] = {
+        "none": lambda: net.zeros(net.shapes[x]),
         "skip_connect": lambda: x,
         "avg_pool_3x3": lambda: net.pool(x, "AveragePool", 3, 1),
         "nor_conv_1x1": lambda: _relu_conv(net, x, channels, 1),

@@ -15,7 +15,7 @@ from edgesynth.space.surgery import materialise
 from edgesynth.synthesis.delivery import PARITY_IMAGES, deliver
 from edgesynth.synthesis.finetuning import Finetuned, Finetuning, Unusable, checkpoint_files, name_of
 from edgesynth.synthesis.prototype import Prototype
-from edgesynth.synthesis.scoring import RECALIBRATION, Score, measured_value
+from edgesynth.synthesis.scoring import RECALIBRATION, Score, is_proof, measured_value
 from edgesynth.synthesis.selection import Candidate
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, write_file, write_json
 from edgesynth.synthesis.training import outputs
@@ -118,7 +118,7 @@ class Finisher:
         parity, measurements = self._deliver(score, trained["digest"])
         write_json(folder / "genome.json", score.genome.model_dump())
         values = _values(metric, score, measurements, workshop.requirements)
-        verdicts = {r.text: r.met(values.get(r.key), self.prototype.values.get(r.key)) for r in workshop.requirements}
+        verdicts = {r.text: r.met(values.get(r.key), self.prototype.proven.get(r.key)) for r in workshop.requirements}
         return Network(
             name=name,
             seed=candidate.seed,
@@ -188,13 +188,14 @@ class Finisher:
 def _values(
     metric: float, score: Score, measurements: Sequence[Measurement], requirements: Sequence[Requirement]
 ) -> dict[str, float | None]:
-    """A finished network's figures by requirement key; what a target could not tell is None."""
+    """A finished network's figures by requirement key; what a target could not tell, or a board did not, is None."""
     by_target = {measurement.target: measurement for measurement in measurements}
     values: dict[str, float | None] = dict.fromkeys(METRICS, metric)
     values |= {"macs": float(score.macs), "params": float(score.params)}
     for requirement in requirements:
         if requirement.target is not None:
-            values[requirement.key] = measured_value(requirement.quantity, by_target[requirement.target])
+            told = by_target[requirement.target]
+            values[requirement.key] = measured_value(requirement.quantity, told) if is_proof(told) else None
     return values
 
 

@@ -9,7 +9,7 @@ keeps seeds from collapsing onto one network.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from edgesynth.space.cost import CostModel
 from edgesynth.synthesis.conditions import Conditions, Demand
 from edgesynth.synthesis.generator import Code, Draft
 from edgesynth.synthesis.inquisitor import Inquisitor
+from edgesynth.synthesis.modelled import Modelled
 
 __all__ = ["METRIC", "Estimates", "Objective", "finished_metric"]
 
@@ -61,7 +62,7 @@ def finished_metric(scored: Tensor, prototype_scored: float, prototype_finished:
 @dataclass
 class Objective:
     """The objective of one run. `prototype` holds the prototype's values by requirement key; `demand` is what networks
-    are wanted for in the end; `transfer` is learned; `performance` names U."""
+    are wanted for in the end; `transfer` is learned; `performance` names U. What `modelled` computes is not learned."""
 
     demand: Demand
     prototype: Mapping[str, float]
@@ -71,6 +72,7 @@ class Objective:
     conditions: Conditions
     performance: str = "netscore"
     transfer: float = 1.0
+    modelled: Modelled = field(default_factory=lambda: Modelled({}))
 
     def __post_init__(self) -> None:
         self.multipliers = dict.fromkeys(self.conditions.columns, 1.0)
@@ -78,7 +80,8 @@ class Objective:
     def estimate(self, code: Code, channels: Tensor, inquisitor: Inquisitor) -> Estimates:
         """What the inquisitor and the cost model expect of genomes; `channels` (M,) are the prototype's widths."""
         widths = (code.fractions * channels).double()
-        params, macs = (x.float() for x in self.costs(widths, code.kept.double(), code.resolution.double()))
+        genomes = (widths, code.kept.double(), code.resolution.double())
+        params, macs = (x.float() for x in self.costs(*genomes))
         prediction = inquisitor.predict(METRIC, code)
         scored = torch.sigmoid(prediction.mean - CAUTION * prediction.spread)
         metric = finished_metric(scored, self.prototype_scored, self.prototype_finished, self.transfer)
@@ -87,6 +90,7 @@ class Objective:
         values = {"macs": macs, "params": params} | dict.fromkeys(METRICS, metric)
         for key in inquisitor.knows - {METRIC}:
             values[key] = inquisitor.predict(key, code).mean.exp()
+        values |= self.modelled(*genomes)
         return Estimates(metric, u, values)
 
     def violations(self, estimates: Estimates, bounds: Tensor) -> dict[str, Tensor]:

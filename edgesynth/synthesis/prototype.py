@@ -12,7 +12,7 @@ from edgesynth.space.groups import in_words
 from edgesynth.space.surgery import Ranking
 from edgesynth.synthesis.delivery import deliver
 from edgesynth.synthesis.probe import probe
-from edgesynth.synthesis.scoring import measured_value
+from edgesynth.synthesis.scoring import is_proof, measured_value
 from edgesynth.synthesis.storage import digest_of, load_weights, save_weights, to_bytes, write_file
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, train
 from edgesynth.synthesis.workshop import Workshop
@@ -25,11 +25,13 @@ MODEL, WEIGHTS = "prototype/model.onnx", "prototype/weights.safetensors"
 
 @dataclass(frozen=True)
 class Prototype:
-    """The trained prototype. `values` are its figures by requirement key; `scored` its metric on the scoring split;
-    `ranking` its channels by importance; `teacher` its outputs for the training images."""
+    """The trained prototype. `values` are its figures by requirement key, `proven` those of them that no model made up
+    for a board; `scored` its metric on the scoring split; `ranking` its channels by importance; `teacher` its outputs
+    for the training images."""
 
     info: PrototypeInfo
     values: dict[str, float]
+    proven: dict[str, float]
     scored: float
     ranking: Ranking
     teacher: Teacher
@@ -58,7 +60,7 @@ def prepare_prototype(workshop: Workshop) -> Prototype:
         raise RunError(f"the prototype {info.name} is not built as it was when {workshop.run} was started")
     values = _values(workshop, info)
     check_consistent(workshop.requirements, values)
-    return Prototype(info, values, _scored(workshop), _rank(workshop), _teacher(workshop))
+    return Prototype(info, values, _proven(info, values), _scored(workshop), _rank(workshop), _teacher(workshop))
 
 
 def _train(workshop: Workshop) -> None:
@@ -139,6 +141,12 @@ def _values(workshop: Workshop, info: PrototypeInfo) -> dict[str, float]:
             )
         values[requirement.key] = value
     return values
+
+
+def _proven(info: PrototypeInfo, values: dict[str, float]) -> dict[str, float]:
+    """Without what only an estimate says of a board: a bound relative to that is known to nobody."""
+    estimated = {m.target for m in info.measurements if not is_proof(m)}
+    return {key: value for key, value in values.items() if key.partition("@")[2] not in estimated}
 
 
 def _rank(workshop: Workshop) -> Ranking:

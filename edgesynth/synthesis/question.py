@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from edgesynth.devices import reachable_target
+from edgesynth.devices.address import Address
+from edgesynth.devices.opening import parse_addresses
 from edgesynth.errors import RunError
 from edgesynth.records import Record
 from edgesynth.requirements import Requirement, parse_requirements
@@ -14,7 +15,8 @@ __all__ = ["Question", "recorded_question", "same_question"]
 
 
 class Question(Record):
-    """The parameters of `edgesynth synth`. `weights` is a path, `weights_digest` the SHA-256 of the file's bytes."""
+    """The parameters of `edgesynth synth`. `weights` is a path, `weights_digest` the SHA-256 of the file's bytes;
+    `targets` are addresses. At most `measure` candidates are measured on a kind of board."""
 
     data: str
     prototype: str
@@ -30,18 +32,18 @@ class Question(Record):
     least_side: int = LEAST_SIDE
     performance: Literal["netscore", "metric"] = "netscore"
     train_images: int | None = None
+    measure: int = 16
 
     def parsed(self) -> list[Requirement]:
         """The requirements. Raises RequirementError."""
         return parse_requirements(self.requirements)
 
-    def all_targets(self) -> list[str]:
-        """The targets to report on, and those that a requirement names.
+    def addresses(self) -> dict[str, list[Address]]:
+        """Where the targets are that are to be reported on, or that a requirement names; by the target's name.
 
-        Raises EdgesynthError for an unknown one, and for a board.
+        Raises EdgesynthError for an unknown one, and for a board without an address.
         """
-        named = [r.target for r in self.parsed() if r.target is not None]
-        return [reachable_target(name).name for name in dict.fromkeys([*self.targets, *named])]
+        return parse_addresses(self.targets, [r.target for r in self.parsed() if r.target is not None])
 
 
 def recorded_question(journal: Journal) -> Question:

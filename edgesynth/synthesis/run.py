@@ -20,17 +20,18 @@ from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.loop import Learner, spread_genomes
+from edgesynth.synthesis.modelled import modelled_targets
 from edgesynth.synthesis.objective import SATISFIED, Objective
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
 from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.rungs import rungs
-from edgesynth.synthesis.scoring import Adaptation, Score, Scorer
+from edgesynth.synthesis.scoring import Adaptation, Score, Scorer, is_proof
 from edgesynth.synthesis.selection import DRAWN, Candidate, Selection, transfer_factor
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, to_bytes, write_file, write_json
 from edgesynth.synthesis.training import outputs
-from edgesynth.synthesis.workshop import Workshop, open_workshop, smallest
+from edgesynth.synthesis.workshop import WAIT_S, Workshop, open_workshop, smallest
 
 __all__ = ["RESULTS", "generate", "own_networks", "synthesize"]
 
@@ -46,14 +47,21 @@ PILOT_AFTER = 3
 ATTEMPTS_A_NETWORK = 2
 
 
-def synthesize(question: Question, journal: Journal, progress: Progress, executor: Executor | None = None) -> Results:
+def synthesize(
+    question: Question,
+    journal: Journal,
+    progress: Progress,
+    executor: Executor | None = None,
+    wait_s: float = WAIT_S,
+) -> Results:
     """Answer the question, or go on answering it, and write results.json.
 
     Candidates are scored and trained by the executor, which must be entered; in this process where there is none.
+    A board that is gone is waited for, `wait_s` at most each time.
 
     Raises the EdgesynthError of what is wrong; what was found out before is in the journal and not done again.
     """
-    with open_workshop(question, journal, progress, executor) as workshop:
+    with open_workshop(question, journal, progress, executor, wait_s=wait_s) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         own = _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
@@ -75,6 +83,7 @@ def generate(
     asked: Demand | None,
     progress: Progress,
     executor: Executor | None = None,
+    wait_s: float = WAIT_S,
 ) -> list[Network]:
     """More networks from the generator that a run has learned, without learning again; results.json gains them.
 
@@ -85,7 +94,7 @@ def generate(
         raise RunError(f"{journal.run} is not finished: go on with edgesynth synth --resume --out {journal.run} first")
     epochs = question.epochs if epochs is None else epochs
     Conditions(question.parsed(), {}, {}).check(asked or ())
-    with open_workshop(question, journal, progress, executor, asked) as workshop:
+    with open_workshop(question, journal, progress, executor, asked, wait_s) as workshop:
         bench = _prepare(workshop)
         cycles = _learn(bench)
         texts = "" if asked is None else "".join(f" {requirement.text}" for requirement in asked)
@@ -140,6 +149,7 @@ def _prepare(workshop: Workshop) -> _Bench:
         costs=costs,
         conditions=conditions,
         performance=workshop.question.performance,
+        modelled=modelled_targets(space, costs, workshop.requirements, prototype.values, workshop.progress.note),
     )
     learner = Learner(generator, inquisitor, objective, workshop.seed(5))
     shared = _shared_weights(workshop, prototype, generator)
@@ -287,7 +297,8 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
     fresh = (c for c in selection if not _finished_otherwise(workshop, c, epochs))
     failed = 0
-    while (wanted := count - sum(network.satisfied for network in done)) > 0:
+    # Where a board did not answer, more networks would have no verdict either.
+    while (wanted := count - sum(False not in network.requirements.values() for network in done)) > 0:
         # In rounds, in which nothing depends on what comes out first: any executor goes through the same candidates.
         progress.work("choosing")
         left = ATTEMPTS_A_NETWORK * count - len(done) - failed
@@ -391,6 +402,12 @@ def _warnings(workshop: Workshop, networks: Sequence[Network]) -> list[str]:
     warnings += [
         f"{target} answers for {precision}; accuracy and parity were taken at fp32"
         for target, precision in others.items()
+    ]
+    played = dict.fromkeys(m.target for n in networks for m in n.measurements if m.source == "simulated")
+    warnings += [f"the figures of {target} are simulated: they prove nothing about a real one" for target in played]
+    unverified = dict.fromkeys(m.target for n in networks for m in n.measurements if not is_proof(m))
+    warnings += [
+        f"unverified: not every network was measured on {target}, its own record says why" for target in unverified
     ]
     return warnings
 

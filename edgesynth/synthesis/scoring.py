@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from edgesynth.data.source import Split
 from edgesynth.devices import Oracle
-from edgesynth.errors import ExportError
+from edgesynth.errors import DeviceError, ExportError
 from edgesynth.records import Genome, Measurement, Record
 from edgesynth.requirements import ON_TARGET, Requirement
 from edgesynth.space.cost import count
@@ -26,7 +27,7 @@ from edgesynth.synthesis.probe import Responses, probe
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, train
 from edgesynth.tasks import Task
 
-__all__ = ["Adaptation", "Score", "Scorer", "measured_value"]
+__all__ = ["Adaptation", "Score", "Scorer", "is_proof", "measured_value"]
 
 STIMULI = 128
 RECALIBRATION = 512
@@ -149,14 +150,16 @@ class Scorer:
     def scores(self, genomes: Iterable[Genome], executor: Executor) -> Iterator[Score]:
         """Score genomes, in their order; deterministic but for what a real device measures.
 
-        Targets are asked here, when the executor has handed the network back; where other processes would compute
-        beside a measurement, when it has handed back all.
+        Targets are asked here, when the executor has handed back as many networks as are best asked about together;
+        where other processes would compute beside a measurement, when it has handed back all.
         """
         outcomes = executor.map(self._cheap, genomes)
         if self._wanted and executor.place != "process":
             outcomes = iter(list(outcomes))
-        for scored in outcomes:
-            yield scored.score.model_copy(update={"on_target": self._on_target(scored)})
+        at_once = max((self.screens[target].at_once for target in self._wanted.values()), default=1)
+        while some := list(islice(outcomes, at_once)):
+            for scored, on_target in zip(some, self._on_targets(some), strict=True):
+                yield scored.score.model_copy(update={"on_target": on_target})
 
     @cached_property
     def _cheap(self) -> CheapScoring:
@@ -176,17 +179,30 @@ class Scorer:
         """The targets that requirements speak of, by requirement key."""
         return {r.key: r.target for r in self.requirements if r.quantity in ON_TARGET and r.target is not None}
 
-    def _on_target(self, scored: Scored) -> dict[str, float | None]:
-        if not scored.files:
-            return dict.fromkeys(self._wanted)
-        measurements = {}
-        with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
-            path = Path(folder) / "candidate.onnx"
-            for target in sorted(set(self._wanted.values())):
-                path.write_bytes(scored.files[find_target(target).opset])
-                measurements[target] = self.screens[target].measure(path)
+    def _on_targets(self, some: Sequence[Scored]) -> list[dict[str, float | None]]:
+        """What requirements ask of targets, for each network; None for one that has no file."""
+        values: list[dict[str, float | None]] = [dict.fromkeys(self._wanted) for _ in some]
+        there = [index for index, scored in enumerate(some) if scored.files]
         quantities = {r.key: r.quantity for r in self.requirements}
-        return {key: measured_value(quantities[key], measurements[target]) for key, target in self._wanted.items()}
+        for target in sorted(set(self._wanted.values())) if there else ():
+            opset = find_target(target).opset
+            answers = self._ask(target, [some[index].files[opset] for index in there])
+            for index, answer in zip(there, answers, strict=True):
+                for key, asked in self._wanted.items():
+                    if asked == target:
+                        values[index][key] = measured_value(quantities[key], answer)
+        return values
+
+    def _ask(self, target: str, files: Sequence[bytes]) -> list[Measurement]:
+        with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
+            paths = [Path(folder) / f"candidate-{index}.onnx" for index in range(len(files))]
+            for path, content in zip(paths, files, strict=True):
+                path.write_bytes(content)
+            answers = self.screens[target].try_many(paths)
+        for answer in answers:
+            if isinstance(answer, DeviceError):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, Measurement)]
 
 
 def _failed(score: Score, why: str) -> Scored:
@@ -208,3 +224,8 @@ def measured_value(quantity: str, measurement: Measurement) -> float | None:
     if quantity == "energy_mj":
         return measurement.energy_mj
     return measurement.inferences_per_joule
+
+
+def is_proof(measurement: Measurement) -> bool:
+    """Whether its figures may decide about a requirement: on a board only those that the board gave."""
+    return measurement.source != "estimated" or find_target(measurement.target).kind != "board"

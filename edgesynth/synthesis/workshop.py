@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import torch
 from edgesynth_exporters.outputs import named_outputs
 
 from edgesynth.data import DataSet, Split, find_source
-from edgesynth.devices import Oracle, open_oracle
+from edgesynth.devices import Oracle, Patience, open_answering
+from edgesynth.devices.screen import Residual
 from edgesynth.errors import DataError, PrototypeError, RequirementError, RunError
 from edgesynth.prototypes import load_prototype
 from edgesynth.records import DataInfo
@@ -27,9 +28,11 @@ from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.training import seed_of
 from edgesynth.tasks import Classification, Task
 
-__all__ = ["Workshop", "open_workshop", "smallest"]
+__all__ = ["WAIT_S", "Workshop", "open_workshop", "smallest"]
 
 SCORING_IMAGES = 2000
+WAIT_S = 60.0
+"""A board that is gone is waited for so long, unless the user says otherwise: a reboot takes no longer."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,17 @@ def open_workshop(
     progress: Progress,
     executor: Executor | None = None,
     asked: Sequence[Requirement] | None = None,
+    wait_s: float = WAIT_S,
 ) -> Iterator[Workshop]:
     """Load data and prototype, trace, check the requirements, reach the targets. The executor, one that is entered,
     works in this process unless given.
 
-    `asked` are requirements to meet instead of the question's.
+    `asked` are requirements to meet instead of the question's. A board that is gone is waited for, `wait_s` at most.
 
     Raises the EdgesynthError of whatever is wrong with the question, before any time is spent on training.
     """
     requirements = question.parsed() if asked is None else list(asked)
-    targets = question.all_targets()
+    addresses = question.addresses()
     check_consistent(requirements, {})
     data = find_source(question.data).load().limit(question.train_images)
     task = Classification()
@@ -110,10 +114,8 @@ def open_workshop(
     _check_same_data(journal, data)
     executor = executor or InProcess()
     _keep_threads(executor, journal, progress)
-    with ExitStack() as stack:
-        oracles = {name: stack.enter_context(open_oracle(name)) for name in targets}
-        required = dict.fromkeys(r.target for r in question.parsed() if r.target is not None)
-        screens = {name: stack.enter_context(open_oracle(name, screening=True)) for name in required}
+    required = [r.target for r in question.parsed() if r.target is not None]
+    with open_answering(addresses, required, _patience(question, journal, progress, wait_s)) as answering:
         yield Workshop(
             question=question,
             requirements=requirements,
@@ -126,11 +128,30 @@ def open_workshop(
             space=space,
             costs=costs,
             full=full,
-            oracles=oracles,
-            screens=screens,
+            oracles=answering.record,
+            screens=answering.screens,
             executor=executor,
             progress=progress,
         )
+
+
+def _patience(question: Question, journal: Journal, progress: Progress, wait_s: float) -> Patience:
+    """What boards said is recorded as it comes in: a run that is resumed goes on with what it knew."""
+    told = [(fact["target"], Residual.model_validate(fact["residual"])) for fact in journal.all("residual")]
+    count = len(told)
+
+    def record(target: str, residual: Residual) -> None:
+        nonlocal count
+        journal.put("residual", str(count), {"target": target, "residual": residual.model_dump(mode="json")})
+        count += 1
+
+    return Patience(
+        measure=question.measure,
+        wait_s=wait_s,
+        residuals={name: [r for target, r in told if target == name] for name, _ in told},
+        on_residual=record,
+        say=progress.note,
+    )
 
 
 def _keep_threads(executor: Executor, journal: Journal, progress: Progress) -> None:

@@ -55,7 +55,8 @@ class Target:
     added up; no rail is inside another of the same alternative.
 
     `sources` says for each of FACTS where it comes from, `reasons` for one that is None or empty why. `defined_in` is
-    the file of the user's that defines the target, None for one that edgesynth knows.
+    the file of the user's that defines the target, None for one that edgesynth knows. `constants` is the file with the
+    constants of a model of the user's, None for every other target.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Target:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
     defined_in: str | None = None
+    constants: str | None = None

@@ -5,11 +5,10 @@ still missing gets a reason. The keys are the fields of `Target` that `_Entry` l
 """
 
 import re
-import stat
 import tomllib
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -20,13 +19,13 @@ from edgesynth_exporters.errors import EdgesynthError
 from edgesynth_exporters.rules import TENSORRT, refusal, table_for
 from edgesynth_exporters.suggest import nearest
 from edgesynth_exporters.target import FACTS, Kind, PowerMode, Precision, Target
+from edgesynth_exporters.toml_files import read_toml
 
-__all__ = ["builtin_targets", "greatest_opset", "read_targets"]
+__all__ = ["builtin_targets", "greatest_opset", "read_model", "read_targets"]
 
 FOLDER = Path(__file__).parent
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # as a requirement can name it: latency_ms@NAME
 FROM_JETPACK = ("l4t", "python", "cuda", "tensorrt")
-LARGEST_FILE = 1 << 20
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d{1,5}(\.\d{1,5})+$")]
@@ -98,6 +97,28 @@ def read_targets(path: Path, known: Mapping[str, Target]) -> dict[str, Target]:
     return _read(path, known, own=True)
 
 
+def read_model(path: Path, known: Mapping[str, Target]) -> Target:
+    """The model that the file `path` of `edgesynth calibrate` holds, as a target with the name of the file.
+
+    Its table `target` says which board it is `based_on` and has a `description`; the rest is for whoever estimates.
+    Raises EdgesynthError as `read_targets` does.
+    """
+    where = f"{path}: [target]"
+    table = read_toml(path, "a model").get("target")
+    if not isinstance(table, dict):
+        raise EdgesynthError(f"{path}: there is no table [target]: not a file that edgesynth calibrate wrote")
+    name = path.stem
+    if not NAME.fullmatch(name):
+        raise EdgesynthError(f"{path}: {name!r} is no name: use letters, digits and . _ -, a letter or digit first")
+    if name in known:
+        by = known[name].defined_in or "edgesynth itself"
+        raise EdgesynthError(f"{path}: the name '{name}' is taken by {by}; rename the file")
+    model = _target(name, _entry(table | {"kind": "model"}, where), known, where, path)
+    if model.based_on is None:
+        raise EdgesynthError(f"{where}: based_on is missing: the board that the model is of")
+    return replace(model, constants=str(path))
+
+
 def greatest_opset(tensorrt: str) -> tuple[int, str] | None:
     """The greatest ONNX opset of the rules for this version of TensorRT, and the source; None for one before 8.2.
 
@@ -136,30 +157,11 @@ def _read(path: Path, known: Mapping[str, Target], *, own: bool) -> dict[str, Ta
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    content = _content(path)
-    try:
-        tables = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # what tomllib raises, beyond its own TOMLDecodeError
-        raise EdgesynthError(f"{path}: not TOML: {error}") from error
+    tables = read_toml(path, "targets")
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise EdgesynthError(f"{path}: {name!r} is a key outside of a target; write [NAME] above its keys")
     return tables
-
-
-def _content(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
-            raise EdgesynthError(f"{path}: that is {what}; name a file of targets")
-        if status.st_size > LARGEST_FILE:
-            raise EdgesynthError(f"{path}: over {LARGEST_FILE >> 20} MiB is no file of targets")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise EdgesynthError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise EdgesynthError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _entry(table: dict[str, Any], where: str) -> _Entry:

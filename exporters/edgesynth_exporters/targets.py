@@ -6,6 +6,9 @@ A user defines them in ~/.config/edgesynth/targets.toml, and in the file that $E
     based_on = "orin-nx"        # take over what is not stated here
     jetpack = "6.2.3"           # with the TensorRT and the opset that are in it
     memory_mib = 7620
+
+Models that `edgesynth calibrate` fitted on measurements of the user's lie in ~/.config/edgesynth/models, each a target
+with the name of its file; one that lies elsewhere is named by its path.
 """
 
 import os
@@ -15,7 +18,7 @@ from pathlib import Path
 from edgesynth_exporters.errors import EdgesynthError
 from edgesynth_exporters.suggest import nearest
 from edgesynth_exporters.target import FACTS, Kind, PowerMode, Precision, Target
-from edgesynth_exporters.target_files import builtin_targets, read_targets
+from edgesynth_exporters.target_files import builtin_targets, read_model, read_targets
 
 __all__ = [
     "FACTS",
@@ -27,6 +30,7 @@ __all__ = [
     "all_targets",
     "find_target",
     "model_of",
+    "models_folder",
     "total_power_rule",
 ]
 
@@ -44,6 +48,8 @@ def all_targets() -> dict[str, Target]:
     found = dict(TARGETS)
     for path in _user_files():
         found |= read_targets(path, found)
+    for path in _user_models():
+        found[path.stem] = read_model(path, found)
     return found
 
 
@@ -53,15 +59,32 @@ def find_target(name: str) -> Target:
     if name in TARGETS:
         return TARGETS[name]
     targets = all_targets()
+    if name.endswith(".toml") and (path := _expanded(name, "the target")).exists():
+        return read_model(path, {key: target for key, target in targets.items() if target.constants is None})
     if name not in targets:
         raise EdgesynthError(f"unknown target '{name}': known are {', '.join(targets)}{nearest(name, targets)}")
     return targets[name]
 
 
 def model_of(target: Target) -> Target | None:
-    """The model that estimates for a board, or for the board that it is based on; None where there is none."""
-    boards = {target.name, target.based_on}
-    return next((each for each in TARGETS.values() if each.kind == "model" and each.based_on in boards), None)
+    """The model that estimates for a board, or for the board that it is based on: of the user's own the one that was
+    written last, else the one that edgesynth knows; None where there is none.
+
+    Raises what `all_targets` raises.
+    """
+    if target.kind == "model":
+        return target
+    boards = {target.name, target.based_on} - {None}
+    models = [each for each in all_targets().values() if each.kind == "model" and each.based_on in boards]
+    own = [each for each in models if each.constants is not None]
+    if own:
+        return max(own, key=lambda model: Path(str(model.constants)).stat().st_mtime)
+    return models[0] if models else None
+
+
+def models_folder() -> Path:
+    """Where models of the user's are looked for; it need not be there."""
+    return _configuration() / "edgesynth" / "models"
 
 
 def total_power_rule(target: Target) -> str:
@@ -73,14 +96,18 @@ def _user_files() -> list[Path]:
     named = os.environ.get(VARIABLE)
     usual = _configuration() / "edgesynth" / "targets.toml"
     paths = [usual] if os.path.lexists(usual) else []
-    return [*paths, _expanded(named)] if named else paths
+    return [*paths, _expanded(named, f"${VARIABLE}")] if named else paths
 
 
-def _expanded(named: str) -> Path:
+def _user_models() -> list[Path]:
+    return sorted(models_folder().glob("*.toml"))
+
+
+def _expanded(named: str, by: str) -> Path:
     try:
         return Path(named).expanduser()
     except RuntimeError as error:  # nobody of that name has a home
-        raise EdgesynthError(f"{named}: ${VARIABLE} names a home that is not there ({error})") from error
+        raise EdgesynthError(f"{named}: {by} names a home that is not there ({error})") from error
 
 
 def _configuration() -> Path:

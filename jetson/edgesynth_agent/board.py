@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 __all__ = [
     "clocks_mhz",
     "cuda_version",
+    "device_tree",
     "first_text",
     "jetpack_of",
     "l4t_version",
@@ -43,6 +44,12 @@ _NO_SENSOR = re.compile("pmic", re.IGNORECASE)
 _OFF_C = -200.0
 
 Known = Tuple[Any, Optional[str]]
+
+
+def device_tree(root: str = "/") -> str:
+    """Where the kernel shows the device tree; /proc, where a link leads there, has none in some containers."""
+    usual = os.path.join(root, "proc/device-tree")
+    return usual if os.path.isdir(usual) else os.path.join(root, "sys/firmware/devicetree/base")
 
 
 def l4t_version(root: str = "/") -> Known:

@@ -26,11 +26,11 @@ class WorkerProcess:
     """One `edgesynth-agent worker`, in a session and process group of its own, carrying out one order.
 
     It writes events, one JSON object a line; see `worker`. It ends when its stdin does and when the thread ends that
-    constructed this, so it cannot outlive an agent that was killed. `events`, then `finish` belong to that thread;
-    `kill` may come from any.
+    constructed this, so it cannot outlive an agent that was killed. `package` is where it finds this package. `events`,
+    then `finish` belong to that thread; `kill` may come from any.
     """
 
-    def __init__(self, order: Dict[str, Any], limits: JobLimits = _PROBE_LIMITS) -> None:
+    def __init__(self, order: Dict[str, Any], limits: JobLimits = _PROBE_LIMITS, package: str = _ROOT) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgesynth_agent", "worker"],
             stdin=subprocess.PIPE,
@@ -38,7 +38,7 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             # -m puts the working folder before everything on the import path: it must not be anyone's upload.
             cwd="/",
-            env=_environment(),
+            env=_environment(package),
             start_new_session=True,
         )
         self._stdin: Any = self._process.stdin
@@ -124,11 +124,11 @@ def call_worker(order: Dict[str, Any], limit_s: float) -> Optional[Dict[str, Any
     return result
 
 
-def _environment() -> Dict[str, str]:
+def _environment(package: str) -> Dict[str, str]:
     path = os.environ.get("PYTHONPATH")
     return dict(
         os.environ,
-        PYTHONPATH=_ROOT + (os.pathsep + path if path else ""),
+        PYTHONPATH=package + (os.pathsep + path if path else ""),
         # Some releases of ONNX Runtime (1.32 does) start an uploader of usage data when they are imported: nothing
         # leaves a device through the agent, and nothing runs beside a measurement.
         ORT_DISABLE_TELEMETRY="1",

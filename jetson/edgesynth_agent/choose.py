@@ -15,7 +15,7 @@ from edgesynth_agent.onnx_file import read_summary
 from edgesynth_agent.plan_cache import Build, PlanWanted, plan_for
 from edgesynth_agent.plan_folder import PlanFolder
 
-__all__ = ["BACKENDS", "EngineWanted", "OpenEngine", "open_engine"]
+__all__ = ["BACKENDS", "EngineWanted", "OpenEngine", "open_engine", "why_no_tensorrt"]
 
 BACKENDS = ("onnxruntime",) + MODULES
 
@@ -54,7 +54,7 @@ def open_engine(
     warnings: List[str] = []
     backend = wanted.backend
     if backend is None:
-        reason = _why_no_tensorrt(buffers, gpu)
+        reason = why_no_tensorrt(buffers, gpu)
         backend = "tensorrt" if reason is None else "onnxruntime"
         if reason is not None and gpu() is not None:
             warnings.append("TensorRT is not used: " + reason)
@@ -106,7 +106,8 @@ def _onnxruntime(wanted: EngineWanted) -> Engine:
     return engine
 
 
-def _why_no_tensorrt(buffers: Callable[[], Buffers], gpu: Callable[[], Optional[str]]) -> Optional[str]:
+def why_no_tensorrt(buffers: Callable[[], Buffers], gpu: Callable[[], Optional[str]]) -> Optional[str]:
+    """Why TensorRT does not run networks here, in words; None where it does."""
     if gpu() is None:
         return "there is no NVIDIA GPU that says its name"
     try:

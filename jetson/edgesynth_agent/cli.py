@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from typing import List, NoReturn, Optional
+from typing import Any, List, NoReturn, Optional
 
 from edgesynth_agent import __version__
 from edgesynth_agent.engines.tensorrt_api import MODULES
@@ -35,6 +35,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         from edgesynth_agent.health import run_health
 
         return run_health(arguments.socket, arguments.timeout)
+    if arguments.command == "deploy-session":
+        from edgesynth_agent.releases.session import run_session
+
+        return run_session(arguments)
     if arguments.command == "build":
         _build(arguments)
     from edgesynth_agent.serve import run_serve
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     tegrastats.add_argument("file", nargs="?", metavar="FILE", help="a log of them (default: stdin, while it prints)")
     recompute = commands.add_parser("recompute", help="the trace of a job -> its measurement, computed again")
     recompute.add_argument("trace", metavar="TRACE", help="as GET /v1/jobs/ID/trace gave it")
+    _add_session(commands)
     commands.add_parser("worker", help="carry out one order on stdin (the agent starts this itself)")
     return parser
 
@@ -135,6 +140,17 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     build.add_argument("--device-model", type=_text, metavar="TEXT", help="default: what this device calls itself")
     build.add_argument(
         "--until-eof", action="store_true", help="stop when stdin closes, so as to end with the program that started it"
+    )
+
+
+def _add_session(commands: Any) -> None:
+    session = commands.add_parser("deploy-session", help="one deploy, told what to do (edgesynth deploy starts this)")
+    session.add_argument("--user", action="store_true", help="without root: in the home of this user")
+    session.add_argument("--look", action="store_true", help="change nothing, and wait for nobody")
+    session.add_argument("--holder", default="somebody", metavar="TEXT", help="who deploys, for those who find it busy")
+    session.add_argument("--root", default="/", metavar="DIR", help="where the system's folders are (default: /)")
+    session.add_argument(
+        "--silence", type=_seconds, default=20.0, metavar="SECONDS", help="how long to wait for a sign of life"
     )
 
 

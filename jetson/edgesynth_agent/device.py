@@ -92,7 +92,8 @@ class Device:
     def _collect(self) -> Dict[str, Any]:
         reasons: Dict[str, str] = {}
         l4t = _put(reasons, "l4t", board.l4t_version(self.root))
-        model = board.first_text(self._path("proc/device-tree/model"), self._path("sys/class/dmi/id/product_name"))
+        tree = os.path.join(board.device_tree(self.root), "model")
+        model = board.first_text(tree, self._path("sys/class/dmi/id/product_name"))
         no_model = "neither the device tree nor DMI says it"
         cpu = self._cpu_name()
         why_simulated = simulation(self.root)

@@ -1,22 +1,24 @@
 """What a TensorRT plan is tied to: the model of Jetson, or of the first GPU of a workstation."""
 
 import ctypes
+import os
 from typing import Any, Callable, Optional
+
+from edgesynth_agent.board import device_tree as default_tree
 
 __all__ = ["device_model"]
 
-_DEVICE_TREE = "/proc/device-tree/model"
 _DRIVER = "libcuda.so.1"
 _NAME_BYTES = 256
 
 
-def device_model(device_tree: str = _DEVICE_TREE, load: Callable[[str], Any] = ctypes.CDLL) -> Optional[str]:
+def device_model(device_tree: Optional[str] = None, load: Callable[[str], Any] = ctypes.CDLL) -> Optional[str]:
     """A Jetson's name for itself, else the CUDA driver's name of device 0, the one that TensorRT uses; None without.
 
     Asking the driver starts CUDA in this process, so it is for a process that uses the GPU anyway.
     """
     try:
-        with open(device_tree, encoding="utf-8", errors="replace") as file:
+        with open(device_tree or os.path.join(default_tree(), "model"), encoding="utf-8", errors="replace") as file:
             return file.read().strip("\0 \n") or None  # the device tree ends its strings with a NUL
     except OSError:
         pass

@@ -6,15 +6,16 @@ Memory is bounded by RLIMIT_DATA: on Linux 4.7 and later it counts private writa
 
 import ctypes
 import os
+import pwd
 import resource
 import signal
 from typing import Any, Dict, NamedTuple, Optional
 
-__all__ = ["JobLimits", "apply_limits", "default_memory_mib"]
+__all__ = ["JobLimits", "apply_limits", "become", "default_memory_mib"]
 
 _MIB = 1024 * 1024
 _SHARE_OF_MEMORY = 0.75
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # linux/prctl.h
 _FIRST_TO_GO = "1000"  # the most that /proc/PID/oom_score_adj takes
 
 
@@ -32,6 +33,19 @@ class JobLimits(NamedTuple):
 def default_memory_mib() -> int:
     """Three quarters of this machine's memory: a GPU shares it on a Jetson, and the rest must stay usable."""
     return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE_OF_MEMORY) // _MIB
+
+
+def become(user: str) -> None:
+    """Go on as that user, for good; to be called as root, before `apply_limits`: its bounds to a parent would be lost.
+
+    Raises KeyError when there is no such user.
+    """
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    # Without this, files of this process in /proc still belong to root.
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def apply_limits(limits: JobLimits, parent: int) -> None:

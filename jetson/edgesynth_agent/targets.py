@@ -4,12 +4,11 @@ import os
 import re
 from typing import List, Optional, Tuple
 
-from edgesynth_agent.board import first_text
+from edgesynth_agent.board import device_tree, first_text
 
 __all__ = ["compute_capability", "targets_of"]
 
 _HOST = "host"
-_DEVICE_TREE = "proc/device-tree"
 
 # Target: compute capability, part numbers of its modules. One with another processor, clock or memory bus (TX2 NX,
 # TX2i, TX2 4GB, Nano 2GB, AGX Xavier 8GB, Orin NX 8GB, Orin Nano 4GB …) is none. Part numbers: MODULE_NAME_TABLE in
@@ -56,4 +55,4 @@ def targets_of(root: str = "/") -> List[str]:
 
 
 def _text(root: str, name: str) -> str:
-    return first_text(os.path.join(root, _DEVICE_TREE, name)) or ""
+    return first_text(os.path.join(device_tree(root), name)) or ""

@@ -1,10 +1,11 @@
 """`edgesynth-agent worker`: one order, carried out in a process that may crash without harm to the agent.
 
-The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "measure", "model": path,
-"request": {…}, "device": {…}, "trace": path}, and perhaps "reference" (path: outputs to compare with), "calibration"
-(path: scales for int8), "plans" (folder for engines that were built; by default beside the model), "plans_bytes" (the
-most that is kept there) and "root" (where sensors are looked for, by default /); either has "parent", the process that
-gave it, and "limits" (`limits.JobLimits`). The worker ends as soon as stdin does. Its stdout carries events, one JSON
+The order is one line of JSON on stdin: {"do": "runtimes", "names": […]}, or {"do": "trial", "step": …}, see
+`releases.trial`, or {"do": "measure", "model": path, "request": {…}, "device": {…}, "trace": path}, and perhaps
+"reference" (path: outputs to compare with), "calibration" (path: scales for int8), "plans" (folder for engines that
+were built; by default beside the model), "plans_bytes" (the most that is kept there) and "root" (where sensors are
+looked for, by default /); each has "parent", the process that gave it, and "limits" (`limits.JobLimits`), and perhaps
+"user", the name of the user to become. The worker ends as soon as stdin does. Its stdout carries events, one JSON
 object a line: {"stage": text, "progress": 0…1}, and at last {"result": {…}} or {"error": {what, where, next}}.
 """
 
@@ -23,7 +24,7 @@ from edgesynth_agent.document import EngineFacts
 from edgesynth_agent.engines import Engine
 from edgesynth_agent.engines.reference import compare, read_reference, require
 from edgesynth_agent.errors import AgentError, EngineError, internal_error
-from edgesynth_agent.limits import JobLimits, apply_limits
+from edgesynth_agent.limits import JobLimits, apply_limits, become
 from edgesynth_agent.measure import measure
 from edgesynth_agent.plan_folder import MAX_PLAN_BYTES, PlanFolder
 from edgesynth_agent.power import find_power_source
@@ -45,6 +46,8 @@ def run_worker() -> int:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     order = json.loads(_first_line(0))
+    if order.get("user") is not None:
+        become(order["user"])
     apply_limits(JobLimits(**order["limits"]), order["parent"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
@@ -66,6 +69,10 @@ def run_worker() -> int:
 def _carry_out(order: Dict[str, Any], emit: Emit) -> Dict[str, Any]:
     if order["do"] == "runtimes":
         return {name: _runtime(name) for name in order["names"]}
+    if order["do"] == "trial":
+        from edgesynth_agent.releases.trial import carry_out
+
+        return carry_out(order, emit)
     return _measure(order, parse_job_request(order["request"]), emit)
 
 

@@ -11,7 +11,7 @@ from edgesynth_agent.cli import main
 
 from tests.needs import need
 
-FOLDER = Path(__file__).parents[2] / "jetson" / "systemd"
+FOLDER = Path(__file__).parents[2] / "jetson" / "edgesynth_agent" / "units"
 UNIT = FOLDER / "edgesynth-agent.service"
 ADDITIONS = sorted((FOLDER / "edgesynth-agent.service.d").glob("*.conf"))
 GREATEST_EXPOSURE = 2.5
@@ -113,7 +113,7 @@ class TestUnits:
             assert not settings(path).keys() & settings(UNIT).keys()
 
     def test_the_guide_explains_each_line(self):
-        guide = (FOLDER.parents[1] / "docs" / "service.md").read_text()
+        guide = (FOLDER.parents[2] / "docs" / "service.md").read_text()
         keys = set().union(*(settings(path) for path in (UNIT, *ADDITIONS)))
         unexplained = {key for key in keys if f"`{key}" not in guide} - {"Description", "WantedBy"}
         assert not unexplained

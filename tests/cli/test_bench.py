@@ -8,6 +8,7 @@ from edgesynth.cli.main import run
 from edgesynth.devices import Schedule, jobs
 from tests.agent.models import save_conv
 from tests.agent.references import IMAGES, save_reference
+from tests.devices.played import played_tx2
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +69,39 @@ def test_what_cannot_be_had_is_one_line(model, capsys, options, said):
 
 def test_a_word_that_is_no_precision_is_bad_usage(model, capsys):
     assert bench(capsys, model, "--precision", "int4")[0] == 2
+
+
+def test_two_networks_in_turns(model, capsys, tmp_path):
+    other = save_conv(tmp_path / "large.onnx", size=64)
+    code, out, err = bench(capsys, model, "--compare", str(other), "--rounds", "2", "--json")
+    document = json.loads(out)
+    assert (code, document["schema"], len(document["rounds"])) == (0, "edgesynth.comparison/1", 2)
+    assert document["ratios"]["latency_ms"]["ratio"] > 1
+    assert document["ratios"]["energy_mj"] is None
+    assert err.splitlines() == ["round 1 of 2", "round 2 of 2"]
+    code, out, _ = bench(capsys, model, "--compare", str(other), "--rounds", "2")
+    assert code == 0
+    assert "2 rounds, measured" in out
+    assert "energy_mj cannot be compared" in out
+
+
+def test_a_board_by_its_address(model, capsys, tmp_path):
+    with played_tx2(tmp_path / "board"):
+        code, out, _ = bench(capsys, model, "--target", f"tx2@unix://{tmp_path}/board/agent.sock", "--json")
+    record = json.loads(out)
+    assert (code, record["target"], record["source"]) == (0, "tx2", "simulated")
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "said"),
+    [
+        ("tx2", 2, "say where it is"),
+        ("tx2-sim", 2, "ask edgesynth estimate"),
+        ("tx2@unix:///nowhere/agent.sock", 3, "tx2@unix:///nowhere/agent.sock"),
+    ],
+)
+def test_who_cannot_be_asked(model, capsys, target, code, said):
+    assert bench(capsys, model, "--target", target)[0] == code
+    _, _, err = bench(capsys, model, "--target", target)
+    assert said in err
+    assert err.count("\n") == 1

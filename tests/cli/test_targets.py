@@ -137,7 +137,7 @@ SYNTH = ["synth", "--data", "digits", "--prototype", "resnet8"]
     ],
 )
 @pytest.mark.parametrize(
-    ("target", "instead"), [("tx2", "use tx2-sim, the model of a tx2"), ("nano", "no model of it")]
+    ("target", "instead"), [("tx2", "use tx2-sim, the model of a tx2"), ("orin-nano", "no model of it")]
 )
 def test_a_board_cannot_be_measured_from_here(arguments, target, instead, no_agent, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -155,7 +155,7 @@ def test_nor_can_a_requirement_name_one(no_agent, capsys, tmp_path, monkeypatch)
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("target", ["tx2", "nano"])
+@pytest.mark.parametrize("target", ["tx2", "orin-nano"])
 def test_an_estimate_for_a_board_points_to_the_model(target, capsys):
     assert run(["estimate", "any.onnx", "--target", target]) == 2
     assert "estimate for tx2-sim" in one_line(capsys)

@@ -20,11 +20,9 @@ from edgesynth.devices import (
     Oracle,
     Schedule,
     jobs,
-    open_device,
-    open_oracle,
     schedule_for,
 )
-from edgesynth.errors import DeviceError, EdgesynthError
+from edgesynth.errors import DeviceError
 from tests.agent.models import save_conv
 from tests.agent.references import IMAGES, save_reference
 from tests.agent.running import children
@@ -117,16 +115,26 @@ def test_an_agent_that_was_found_some_other_way_answers_for_its_target(model: Pa
         assert oracle.measure(model).target == "host"
 
 
-def test_a_device_with_a_power_sensor_is_given_time_for_joules() -> None:
-    assert schedule_for({"sensor": None, "reason": "none"}) == QUICK_HOST
-    metered = schedule_for({"sensor": "rapl"})
-    assert (metered.windows, metered.window_s) == (5, 10)
-    assert schedule_for({"sensor": "rapl"}, screening=True) == SCREEN_HOST
+def facts(sensor: str | None, *targets: str, source: str = "measured") -> dict[str, object]:
+    return {"power": {"sensor": sensor}, "targets": ["host", *targets], "source": source}
+
+
+@pytest.mark.parametrize(
+    ("device", "schedule"),
+    [
+        (facts(None), QUICK_HOST),
+        (facts("rapl"), jobs.QUICK_METERED),
+        (facts("ina3221", "tx2"), jobs.QUICK_BOARD),
+        (facts("ina3221", "tx2", source="simulated"), jobs.SIMULATED_BOARD),
+    ],
+)
+def test_a_device_with_a_power_sensor_is_given_time_for_joules(device: dict[str, object], schedule: Schedule) -> None:
+    assert schedule_for(device) == schedule
+    assert schedule_for(device, screening=True) == SCREEN_HOST
 
 
 def test_the_schedule_is_that_of_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = {"power": {"sensor": "rapl"}}
-    monkeypatch.setattr(AgentClient, "device", lambda client: facts)
+    monkeypatch.setattr(AgentClient, "device", lambda client: facts("rapl"))
     monkeypatch.setattr(jobs, "QUICK_METERED", SHORT)
     with HostOracle() as oracle:
         flags = oracle.measure(model).engine.flags
@@ -148,29 +156,6 @@ def test_a_device_that_dies_is_a_device_error(tmp_path: Path) -> None:
 
     with HostOracle(SHORT, kill) as oracle, pytest.raises(DeviceError, match="host: "):
         oracle.measure(save_conv(tmp_path / "conv.onnx"))
-
-
-@pytest.mark.parametrize(("target", "kind"), [("host", HostOracle), ("tx2-sim", EstimateOracle)])
-def test_open_oracle_finds_who_answers(target: str, kind: type[Oracle]) -> None:
-    oracle = open_oracle(target)
-    assert isinstance(oracle, kind)
-    assert oracle.target == target
-
-
-def test_open_oracle_refuses_an_unknown_target() -> None:
-    with pytest.raises(EdgesynthError, match="tx3"):
-        open_oracle("tx3")
-
-
-@pytest.mark.parametrize(("target", "instead"), [("tx2", "use tx2-sim"), ("thor", "no model of it")])
-def test_open_oracle_refuses_a_board(target: str, instead: str) -> None:
-    with pytest.raises(EdgesynthError, match=f"^{target} is a board that has to be reached.*{instead}"):
-        open_oracle(target)
-
-
-def test_a_model_of_a_target_is_no_device() -> None:
-    with pytest.raises(EdgesynthError, match="tx2-sim is a model, not a device"):
-        open_device("tx2-sim")
 
 
 def test_importing_devices_is_light() -> None:

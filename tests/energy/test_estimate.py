@@ -47,12 +47,16 @@ def test_the_figures_agree_with_one_another(model: Path) -> None:
         assert interval is not None and interval[0] < value < interval[1]
 
 
+def warnings_of(model: Path) -> str:
+    return "\n".join(estimate(model, "tx2-sim").warnings)
+
+
 def test_it_warns_of_everything_that_the_fit_has_not_seen(model: Path, tmp_path: Path) -> None:
     warnings = "\n".join(estimate(model, "tx2-sim", "fp16", batch=4).warnings)
-    assert "latency is extrapolated: 3 kernels, fitted on 21 to 238" in warnings
+    assert "latency is extrapolated: 3 kernels, fitted on 16 to 238" in warnings
     assert "energy is extrapolated: 3 kernels" in warnings
-    assert "latency is extrapolated: 294,912 multiply-accumulates" in estimate(model, "tx2-sim").warnings[1]
-    assert "joules were published at fp32 only" in warnings
+    assert "latency is extrapolated: 294,912 multiply-accumulates" in warnings_of(model)
+    assert "joules are known at fp32 only" in warnings
     assert "fitted on batch 1 only" in warnings
     depthwise = save(tmp_path / "d.onnx", [conv("x", "y", "d", group=8)], {"d": (8, 1, 3, 3)})
     found = estimate(depthwise, "tx2-sim", "fp32").warnings
@@ -74,8 +78,11 @@ def test_what_cannot_be_estimated_is_refused_with_the_reason(model: Path, tmp_pa
         analyse(model, "tx3")
     with pytest.raises(EdgesynthError, match="tx2 is a board, not a model: estimate for tx2-sim"):
         analyse(model, "tx2")
-    with pytest.raises(EdgesynthError, match="no model of target 'nano': estimate for tx2-sim"):
-        analyse(model, "nano")
+    with pytest.raises(
+        EdgesynthError,
+        match=r"no model of target 'orin-nano': no measured networks of that board.*estimate for tx2-sim",
+    ):
+        analyse(model, "orin-nano")
     with pytest.raises(EdgesynthError, match=r"no model of target 'host'.*edgesynth bench"):
         analyse(model, "host")
     with pytest.raises(ModelFileError, match="no such file"):
@@ -116,3 +123,47 @@ def test_the_command_imports_nothing_heavy() -> None:
         "import sys, edgesynth.cli.estimate as _; assert not {'onnx', 'numpy', 'torch', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_power_mode_counts_by_its_clocks(model: Path) -> None:
+    fastest, slow = estimate(model, "tx2-sim"), estimate(model, "tx2-sim", power_mode=1)
+    assert fastest.latency_ms and slow.latency_ms
+    # Launches and overhead go with the processor's clock, and this network does nothing else.
+    assert slow.latency_ms.mean == pytest.approx(fastest.latency_ms.mean * 2035 / 1200, rel=1e-3)
+    assert slow.device["power_mode"] == "1 (MAXQ)"
+    assert (slow.device["gpu_clock_hz"], slow.device["cpu_clock_hz"]) == (850e6, 1200e6)
+    assert any("power mode 1 counts by its clocks alone" in warning for warning in slow.warnings)
+    with pytest.raises(EdgesynthError, match=r"tx2-sim has no power mode 9: known are 0 \(MAXN\), 1 \(MAXQ\)"):
+        estimate(model, "tx2-sim", power_mode=9)
+
+
+def test_a_board_without_joules_has_a_latency_and_says_why(model: Path) -> None:
+    record = estimate(model, "nano-sim")
+    assert record.latency_ms and record.ci95["latency_ms"]
+    for name in ("energy_mj", "inferences_per_joule", "power_w", "idle_power_w"):
+        assert getattr(record, name) is None
+    assert record.ci95["energy_mj"] is None
+    assert any(warning.startswith("energy_mj is unknown: no measured network") for warning in record.warnings)
+    assert any(
+        "fitted at fp16 only, not at fp32" in warning for warning in estimate(model, "nano-sim", "fp32").warnings
+    )
+    tx2 = estimate(model, "tx2-sim").latency_ms
+    assert tx2 is not None and tx2.mean < record.latency_ms.mean
+
+
+def test_the_assumed_overhead_is_told_with_its_limits(model: Path) -> None:
+    warnings = "\n".join(estimate(model, "tx2-sim").warnings)
+    assert "latency holds 0.47 ms of overhead besides the kernels, 0.094 to 0.94: assumed" in warnings
+
+
+def test_the_interval_reaches_from_the_least_overhead_to_the_greatest(model: Path) -> None:
+    record = estimate(model, "tx2-sim", "fp32")
+    assert record.latency_ms is not None and record.ci95["latency_ms"] is not None
+    low_ms, high_ms = record.ci95["latency_ms"]
+    assert low_ms < record.latency_ms.mean - (0.47 - 0.1) and high_ms > record.latency_ms.mean + (0.93 - 0.47)
+
+
+def test_the_table_takes_a_power_mode_and_a_board_without_joules(model: Path) -> None:
+    result = CliRunner().invoke(app, [str(model), "--target", "nano-sim", "--power-mode", "1"])
+    assert result.exit_code == 0
+    assert "power mode 1 (5W)" in result.stdout and "unknown" in result.stdout

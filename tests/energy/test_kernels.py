@@ -54,11 +54,29 @@ CASES = {
     ),
     "a tensor with two readers is written to memory": (
         [conv("x", "a"), node("Relu", "a", "b"), node("Add", "a b", "y")],
-        ["Conv", "Relu+Add"],
+        ["Conv", "Relu", "Add"],
     ),
     "a constant added after a convolution is a kernel": (
         [conv("x", "a"), node("Add", "a one", "b"), node("Relu", "b", "y")],
         ["Conv", "Add+Relu"],
+    ),
+    "a sum of computed tensors begins a kernel, which a chain may go on": (
+        [
+            node("Sigmoid", "x", "a"),
+            node("Tanh", "x", "b"),
+            node("Add", "a b", "c"),
+            node("Add", "c one", "d"),
+            node("Relu", "d", "y"),
+        ],
+        ["Sigmoid", "Tanh", "Add+Add+Relu"],
+    ),
+    "a sum does not go on a sum": (
+        [node("Add", "x x", "a"), node("Add", "a x", "y")],
+        ["Add", "Add"],
+    ),
+    "what no output depends on is no kernel": (
+        [conv("x", "a"), node("Relu", "a", "unused"), node("Tanh", "unused", "unused2"), node("Relu", "a", "y")],
+        ["Conv+Relu"],
     ),
     "a chain of element-wise operators is one kernel": (
         [node("Sigmoid", "x", "a"), node("Mul", "x a", "b"), node("Add", "b one", "y")],
@@ -183,3 +201,9 @@ def test_an_exported_resnet_is_one_kernel_a_convolution(tmp_path: Path) -> None:
     weights = sum(p.numel() for p in net.parameters() if p.ndim > 1)
     biases = 3 * 8 + 3 * 16 + 10  # one a channel: batch norms have become biases
     assert sum(kernel.params for kernel in found) == weights + biases
+
+
+def test_sums_are_counted_where_computed_tensors_are_added(tmp_path: Path) -> None:
+    nodes = [conv("x", "a"), node("Add", "x a", "b"), node("Add", "b b", "c"), node("Add", "c one", "y")]
+    found = kernels(tmp_path, nodes, W | {"one": (1,)})
+    assert [(kernel.kind, kernel.sums) for kernel in found] == [("convolution", 1), ("sum", 1)]

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NAMES = ["tx1", "tx2", "nano", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "thor", "host", "tx2-sim"]
-BOARDS = NAMES[:-2]
+NAMES.append("nano-sim")
+BOARDS = NAMES[:-3]
 JETPACKS = tomllib.loads(Path(target_files.__file__).with_name("jetpacks.toml").read_text())["jetpack"]
 # Of onnx-tensorrt's docs/operators.md, as rules/ cites it: written down twice, so that a slip shows.
 OPSETS = {"8.2": 13, "8.5": 17, "8.6": 17, "10.3": 20, "10.16": 24}
@@ -132,7 +133,12 @@ def test_the_model_has_the_facts_of_its_board_by_reference():
     assert (model.kind, model.source, model.based_on) == ("model", "estimated", "tx2")
     assert all(getattr(model, fact) is getattr(tx2, fact) for fact in FACTS)
     assert (model.sources, model.reasons) == (tx2.sources, tx2.reasons)
-    assert [model_of(TARGETS[name]) for name in ("tx2", "nano", "host")] == [model, None, None]
+    assert [model_of(TARGETS[name]) for name in ("tx2", "nano", "orin-nx", "host")] == [
+        model,
+        TARGETS["nano-sim"],
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

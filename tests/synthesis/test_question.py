@@ -27,19 +27,19 @@ def test_its_requirements_are_parsed():
 )
 def test_the_targets_are_those_to_report_on_and_those_that_a_requirement_names(targets, everything):
     question = QUESTION.model_copy(update={"targets": targets})
-    assert question.all_targets() == (everything or ["host", "tx2-sim"])
+    assert list(question.addresses()) == (everything or ["host", "tx2-sim"])
 
 
 @pytest.mark.parametrize("change", [{"targets": ("tx3",)}, {"requirements": ("latency_ms@tx3<=2",)}])
 def test_an_unknown_target_is_named(change):
     with pytest.raises(EdgesynthError, match="unknown target 'tx3'"):
-        QUESTION.model_copy(update=change).all_targets()
+        QUESTION.model_copy(update=change).addresses()
 
 
 @pytest.mark.parametrize("change", [{"targets": ("tx2",)}, {"requirements": ("latency_ms@tx2<=2",)}])
 def test_a_board_is_refused_before_anything_is_done(change):
-    with pytest.raises(EdgesynthError, match=r"tx2 is a board that has to be reached.*use tx2-sim"):
-        QUESTION.model_copy(update=change).all_targets()
+    with pytest.raises(EdgesynthError, match=r"tx2 is a board, say where it is.*use tx2-sim"):
+        QUESTION.model_copy(update=change).addresses()
 
 
 def test_a_slip_in_a_name_is_no_question():

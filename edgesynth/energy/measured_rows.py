@@ -1,0 +1,98 @@
+"""Measurements of agents as rows that a model can be fitted on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgesynth_exporters.targets import Target
+from pydantic import ValidationError
+
+from edgesynth.energy.constants import Calibration
+from edgesynth.energy.kernels import BYTES
+from edgesynth.energy.measured_network import kernels_in
+from edgesynth.energy.model import Load
+from edgesynth.energy.rows import Row
+from edgesynth.records import Measurement
+
+__all__ = ["HARNESS", "Skipped", "rows_from"]
+
+HARNESS = "agent"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A line of measurements that was not used, and why."""
+
+    line: int
+    reason: str
+
+
+def rows_from(
+    lines: Sequence[str], board: Target, known: Calibration, *, simulated: bool
+) -> tuple[list[Row], list[Skipped]]:
+    """What can be fitted on, and what cannot, by the number of its line (from 1); empty lines are nothing."""
+    rows, skipped = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_row(Measurement.model_validate_json(line), board, known, simulated=simulated))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            skipped.append(Skipped(number, f"not an edgesynth.measurement/1 document: {where}: {first['msg']}"))
+        except ValueError as error:
+            skipped.append(Skipped(number, str(error)))
+    return rows, skipped
+
+
+def _row(record: Measurement, board: Target, known: Calibration, *, simulated: bool) -> Row:
+    """Raises ValueError that says why a measurement is of no use."""
+    wanted = ("measured", "simulated") if simulated else ("measured",)
+    if record.source not in wanted:
+        raise ValueError(f"it is {record.source}, not measured")
+    if record.target not in (board.name, board.based_on):
+        raise ValueError(f"it is of {record.target}, not of {board.name}")
+    if record.network is None:
+        raise ValueError("it holds no kernels of its network: measure it again with this version of edgesynth")
+    if record.engine.precision not in BYTES:
+        raise ValueError(f"the model knows no {record.engine.precision}")
+    if record.latency_ms is None or record.latency_ms.mean <= 0:
+        raise ValueError("it has no latency")
+    if record.energy_mj is not None and record.energy_mj <= 0:
+        raise ValueError("its energy is not positive")
+    precision = record.engine.precision
+    kernels = kernels_in(record.network)
+    if not kernels:
+        raise ValueError("its network has no kernels")
+    gpu_mhz, memory_mhz, cpu_mhz = _clocks(record, board, known)
+    return Row(
+        label=record.network.sha256[:12],
+        network=record.network.sha256,
+        held_out=False,
+        harness=HARNESS,
+        load=Load.of(kernels, precision),
+        precision=precision,
+        macs=sum(kernel.macs for kernel in kernels),
+        kinds=Counter(kernel.kind for kernel in kernels),
+        gpu_clock_mhz=gpu_mhz,
+        memory_clock_mhz=memory_mhz,
+        cpu_clock_mhz=cpu_mhz,
+        latency_ms=record.latency_ms.mean,
+        energy_mj=record.energy_mj,
+        source="an agent",
+    )
+
+
+def _clocks(record: Measurement, board: Target, known: Calibration) -> tuple[float, float, float]:
+    """GPU, memory and processor, in MHz: of the power mode, the GPU's as it was seen; else those of the model."""
+    conditions = record.conditions or {}
+    mode = (conditions.get("before") or {}).get("power_mode") or {}
+    caps = next((each for each in board.power_modes if each.id == mode.get("id")), None)
+    seen = (conditions.get("gpu_mhz") or {}).get("settled")
+    c = known.constants
+    return (
+        float(seen or (caps and caps.gpu_mhz) or c.gpu_clock_mhz),
+        float((caps and caps.memory_mhz) or c.memory_clock_mhz),
+        float((caps and caps.cpu_mhz) or c.cpu_clock_mhz),
+    )
