@@ -31,7 +31,9 @@ def agent(tmp_path_factory):
 
 def run_in_child(code, *arguments):
     command = [sys.executable, "-c", "import sys, os, json\nfrom edgesynth_agent.limits import *\n" + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60, check=False
+    )
 
 
 def limited(limits, code):

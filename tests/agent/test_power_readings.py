@@ -1,6 +1,5 @@
 """What is new in a row of readings, and whether a sensor can be believed."""
 
-import itertools
 import math
 
 import pytest
@@ -61,7 +60,7 @@ class TestNewReadings:
         assert set(new) <= set(row)
         assert {raw for _, raw in new} <= {raw for _, raw in row}
         if len({time_s for time_s, _ in row}) == len(row):
-            changes = [b for a, b in itertools.pairwise(row) if a.raw != b.raw]
+            changes = [b for a, b in zip(row, row[1:]) if a.raw != b.raw]
             assert set(changes) <= set(new)
 
 

@@ -29,7 +29,7 @@ class FakeSystemd:
         self.socket.settimeout(20)
         self.environ = {"NOTIFY_SOCKET": address}
         if watchdog_s is not None:
-            self.environ |= {"WATCHDOG_USEC": str(int(watchdog_s * 1e6)), "WATCHDOG_PID": str(os.getpid())}
+            self.environ.update({"WATCHDOG_USEC": str(int(watchdog_s * 1e6)), "WATCHDOG_PID": str(os.getpid())})
 
     def hear(self):
         return self.socket.recv(4096).decode()
@@ -207,6 +207,8 @@ class TestTheAgent:
 
     def test_no_other_mode(self, folder):
         command = [sys.executable, "-m", "edgesynth_agent", "serve", "--socket", folder / "s", "--store", folder]
-        done = subprocess.run([*command, "--socket-mode", "666"], check=False, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [*command, "--socket-mode", "666"], check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
+        )
         assert done.returncode == 2
         assert b"--socket-mode" in done.stderr

@@ -11,13 +11,13 @@ import edgesynth_agent
 import numpy as np
 import pytest
 from edgesynth_agent.run_trace import recompute
-from edgesynth_exporters.reference import Reference, write_reference
 
-from edgesynth.records import Measurement
 from tests.agent import fake_pycuda
 from tests.agent.engine_models import save_layers
 from tests.agent.fake_tensorrt import RELEASES, install
 from tests.agent.fake_tensorrt_runtime import answer
+from tests.agent.references import write_reference
+from tests.agent.schemas import Record
 
 PACKAGE = Path(edgesynth_agent.__file__).parent
 SCHEDULE = {"warmup_min_s": 0.01, "warmup_max_s": 0.05, "windows": 3, "window_s": 0.02}
@@ -46,9 +46,7 @@ class Device:
     def reference(self, error=0.0, images=3):
         path = self.folder / "net.reference.npz"
         x = np.random.default_rng(0).standard_normal((images, 3, 8, 8)).astype(np.float32)
-        about = {"onnx_sha256": self.digest}
-        write_reference(path, Reference({"x": x}, {"y": answer(x) + error}, {"y": 1e-3}, about))
-        return str(path)
+        return write_reference(path, self.digest, {"x": x}, {"y": answer(x) + error}, {"y": 1e-3})
 
     def run(self, release="8.2", request=(), **order):
         """The last event of the worker."""
@@ -85,7 +83,7 @@ class Device:
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_job_on_every_release(device, release):
     result = device.run(release, reference=device.reference())["result"]
-    record = Measurement.model_validate(result)
+    record = Record.of(result)
     assert (record.engine.backend, record.engine.version, record.engine.batch) == ("tensorrt", release + ".1", 2)
     assert record.latency_ms is not None
     assert record.reference == {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgesynth_agent.job_store import TERMINAL
 
-from tests.agent import api
+from tests.agent import schemas
 from tests.agent.models import save_conv
 from tests.agent.running import RunningAgent, children, gone, job_request, until
 
@@ -129,7 +129,7 @@ def test_every_job_ends_once_and_none_is_lost_or_doubled(tmp_path):
         assert events[-1]["status"] == status
         assert (result is not None) == (status == "done") == (error is None) == (reason is None)
         if result is not None:
-            api.validator({"$ref": "measurement-1.json"}).validate(json.loads(result))
+            schemas.check(json.loads(result), schemas.schema("measurement-1.json"))
         assert (tmp_path / f"models/traces/{job_id}.jsonl.gz").exists() == (status == "done")
     database.close()
     ended = {status: sum(row[3] == status for row in rows) for status in TERMINAL}
