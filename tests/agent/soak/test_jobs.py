@@ -116,7 +116,7 @@ def test_every_job_ends_once_and_none_is_lost_or_doubled(tmp_path):
             soak.one(index)
     finally:
         soak.stop(signal.SIGTERM)
-    database = sqlite3.connect(tmp_path / "models/jobs.sqlite")
+    database = sqlite3.connect(str(tmp_path / "models" / "jobs.sqlite"))
     rows = database.execute("SELECT number, id, key, status, reason, result, error FROM jobs").fetchall()
     assert {key: (job_id, status) for _, job_id, key, status, _, _, _ in rows} == soak.expected
     assert len(rows) == JOBS
