@@ -64,6 +64,9 @@ def make_parts(arguments: argparse.Namespace) -> Parts:
     for job_id in jobs.recover():
         _log.warning("job %s was interrupted", job_id)
     traces.keep_only(set(jobs.with_trace()))
+    for job_id in jobs.with_trace():
+        if traces.bytes_of(job_id) is None:
+            jobs.drop_trace(job_id)
     device = Device(folder)
     leases = Leases(clock)
     runner = JobRunner(models, device, jobs, traces, leases, arguments.job_memory_mib)

@@ -57,6 +57,7 @@ class TestRecompute:
             {"conditions": 10**9},
             {"conditions": -1},
             {"windows": 0},
+            {"device": {"hostname": math.inf}},
         ],
     )
     def test_a_header_of_other_types_is_refused(self, path, change):
