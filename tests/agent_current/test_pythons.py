@@ -22,8 +22,8 @@ def test_each_has_its_pins():
 @pytest.mark.parametrize(("environment", "code", "word"), [({}, 0, "SKIPPED"), ({"CI": "true"}, 1, "FAILED")])
 def test_one_that_is_missing_is_named_and_in_ci_a_failure(tmp_path, environment, code, word):
     done = subprocess.run(
-        [ROOT / "scripts" / "test-agent-under", "3.6"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "EDGESYNTH_PYTHON": "/usr/bin/false", **environment},
+        [ROOT / "scripts" / "test-agent-under", "3.0"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "EDGESYNTH_PYTHON": "/usr/bin/python3", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -31,4 +31,4 @@ def test_one_that_is_missing_is_named_and_in_ci_a_failure(tmp_path, environment,
     )
     assert done.returncode == code
     assert word in done.stderr
-    assert "Python 3.6, which the agent speaks: in pyenv, on the PATH, or named by EDGESYNTH_PYTHON" in done.stderr
+    assert "Python 3.0, which the agent speaks: in pyenv, on the PATH, or named by EDGESYNTH_PYTHON" in done.stderr
