@@ -25,7 +25,20 @@ def build(out):
     return out
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--version"], 0), ([], 2), (["serve"], 2)])
+SERVE = ["serve", "--socket", "s", "--store", "d"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        ([], 2),
+        (["serve"], 2),
+        ([*SERVE, "--job-memory-mib", "64"], 2),
+        ([*SERVE, "--keep-jobs", "0"], 2),
+    ],
+)
 def test_the_command_line(arguments, code, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
