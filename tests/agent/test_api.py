@@ -14,9 +14,9 @@ import time
 import pytest
 from edgesynth_agent.run_trace import read_run_trace
 
-from tests.agent import api
 from tests.agent.models import save_conv
 from tests.agent.running import RunningAgent, gone, job_request, until
+from tests.agent.schemas import SCHEMAS
 
 UNKNOWN = "0" * 12
 
@@ -43,7 +43,7 @@ def free(agent):
 
 
 def test_it_answers_with_its_file(agent):
-    assert agent.ask("GET", "/v1/openapi.json") == (200, api.openapi())
+    assert agent.ask("GET", "/v1/openapi.json") == (200, json.loads((SCHEMAS / "openapi.json").read_text()))
 
 
 class TestLeases:
@@ -164,7 +164,14 @@ class TestJobs:
     def test_one_store_is_one_agents(self, agent, tmp_path):
         command = [sys.executable, "-m", "edgesynth_agent", "serve", "--socket", str(tmp_path / "s"), "--store"]
         store = str(agent.socket_path.parent / "models")
-        done = subprocess.run([*command, store], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            [*command, store],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=20,
+            check=False,
+        )
         assert done.returncode == 3
         assert "an agent uses it already" in done.stderr
 

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import itertools
 import os
 
 import pytest
@@ -65,7 +64,7 @@ class TestParts:
         data = models[0]
         store = model_store(tmp_path_factory.mktemp("store"))
         edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
-        for first, end in itertools.pairwise(edges):
+        for first, end in zip(edges, edges[1:]):
             assert digest_of(data) not in store
             assert store.offset(digest_of(data)) == first
             part = io.BytesIO(data[first:end])

@@ -13,9 +13,9 @@ from edgesynth.devices import watch as watch_module
 from edgesynth.devices.http import AgentHttp
 from edgesynth.errors import ConnectionLostError, DeviceError
 from tests.agent.models import save_conv
-from tests.agent.references import save_reference
 from tests.agent.running import RunningAgent
 from tests.devices.lines import BreakingLine, breaking_line
+from tests.devices.references import save_reference
 
 SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
 LONG = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.5)
