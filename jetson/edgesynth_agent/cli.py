@@ -12,6 +12,7 @@ from edgesynth_agent import __version__
 from edgesynth_agent.engines.tensorrt_api import MODULES
 from edgesynth_agent.engines.tensorrt_builder import PRECISIONS
 from edgesynth_agent.errors import AgentError, RequestError
+from edgesynth_agent.machine import RUNTIME
 
 __all__ = ["main"]
 
@@ -89,6 +90,13 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where /etc, /proc, /sys and /usr are looked for; any but / makes all figures simulated"
         " (default: $EDGESYNTH_ROOT, else /)",
+    )
+    serve.add_argument(
+        "--runtime",
+        default=os.environ.get("EDGESYNTH_RUNTIME") or RUNTIME,
+        metavar="DIR",
+        help="folder that the agents of this machine lock so that one measures at a time (default: $EDGESYNTH_RUNTIME,"
+        " else " + RUNTIME + ")",
     )
     serve.add_argument(
         "--job-memory-mib",

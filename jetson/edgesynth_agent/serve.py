@@ -17,6 +17,7 @@ from edgesynth_agent.errors import BusyError, StorageError
 from edgesynth_agent.job_store import JobStore
 from edgesynth_agent.jobs import JobRunner
 from edgesynth_agent.leases import Leases
+from edgesynth_agent.machine import Machine
 from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.room import Room
 from edgesynth_agent.server import AgentServer
@@ -70,13 +71,17 @@ def make_parts(arguments: argparse.Namespace) -> Parts:
     traces = TraceFolder(os.path.join(folder, "traces"), arguments.trace_mib * _MIB)
     for job_id in jobs.recover():
         _log.warning("job %s was interrupted", job_id)
-    traces.keep_only(set(jobs.with_trace()))
+    if jobs.moved is None:
+        traces.keep_only(set(jobs.with_trace()))
+    else:  # of the jobs that are lost the traces are all there is: they stay until the next start
+        _log.error("the job store was damaged: it is %s now, and no earlier job is known", jobs.moved)
     for job_id in jobs.with_trace():
         if traces.bytes_of(job_id) is None:
             jobs.drop_trace(job_id)
     device = Device(folder, os.path.abspath(arguments.root))
     leases = Leases(clock)
-    runner = JobRunner(uploads, device, plans, jobs, traces, leases, arguments.job_memory_mib)
+    machine = Machine(arguments.runtime)
+    runner = JobRunner(uploads, device, plans, jobs, traces, leases, machine, arguments.job_memory_mib)
     return Parts(clock, device, uploads, plans, jobs, traces, leases, runner, clock.now_s())
 
 

@@ -142,6 +142,12 @@ class RunningAgent:
         self.lease = lease["id"]
         return self.lease
 
+    def give_back(self):
+        """End the lease that was taken here, if one was."""
+        if self.lease is not None:
+            self.ask("DELETE", f"/v1/leases/{self.lease}")
+            self.lease = None
+
     def leased(self):
         """The headers of a job; takes the lease for a long time, unless that was done."""
         return {"Edgesynth-Lease": self.lease or self.take_lease()}

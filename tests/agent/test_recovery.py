@@ -75,13 +75,36 @@ def test_what_is_of_no_job_goes_and_a_folder_of_somebody_stays(folder, job_id):
         assert agent.exchange("GET", f"/v1/jobs/{job_id}/trace")[0] == 200
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"x" * len(data), lambda data: data[:6000]])
-def test_a_damaged_job_store_is_one_sentence_and_stays_as_it_is(folder, damage):
-    path = folder / "models" / "jobs.sqlite"
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"x" * len(data),
+        lambda data: data[:6000],
+        lambda data: data[:4096] + os.urandom(len(data) - 4096),
+    ],
+    ids=["no database", "cut off", "random pages"],
+)
+def test_a_damaged_job_store_is_moved_aside_and_the_device_comes_up(folder, job_id, damage):
+    path, aside = folder / "models" / "jobs.sqlite", folder / "models" / "jobs.sqlite.damaged-1"
     path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
-    assert "move it away" in refused(folder)
-    assert path.read_bytes() == before
+    with RunningAgent(folder) as agent:
+        assert agent.ask("GET", f"/v1/jobs/{job_id}")[0] == 404
+        assert (folder / "models" / "traces" / (job_id + ".jsonl.gz")).exists()
+        model = agent.upload(folder / "conv.onnx")
+        again = agent.ended(agent.submit(job_request(model)))["id"]
+        (warning,) = agent.ask("GET", "/v1/health")[1]["warnings"]
+        assert str(aside) in warning
+        assert b"\nedgesynth_agent_damaged_job_stores 1\n" in agent.exchange("GET", "/metrics")[2]
+        agent.process.terminate()
+        assert f"the job store was damaged: it is {aside} now" in agent.process.stderr.read().decode()
+    assert aside.read_bytes() == before
+    with RunningAgent(folder) as agent:
+        assert agent.job(again)["status"] == "done"
+        assert len(agent.ask("GET", "/v1/health")[1]["warnings"]) == 1
+    aside.unlink()
+    with RunningAgent(folder) as agent:
+        assert agent.ask("GET", "/v1/health")[1]["warnings"] == []
 
 
 def test_a_log_of_changes_that_is_damaged_is_no_harm(folder, job_id):

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_language_is_python_36():
     vermin = Path(sys.executable).with_name("vermin")
-    paths = (ROOT / "jetson", ROOT / "tests" / "agent", ROOT / "tests" / "needs.py")
+    paths = (ROOT / "jetson", ROOT / "tests" / "agent", ROOT / "tests" / "needs.py", ROOT / "tests" / "process.py")
     done = subprocess.run(
         [vermin, "-t=3.6-", "--no-tips", *paths], check=False, capture_output=True, text=True, timeout=100
     )
