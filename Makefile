@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-agent test-device soak-agent check format agent clean
+# Besides the one above; each has its pins in tests/agent/requirements.
+AGENT_PYTHONS := 3.6 3.8 3.10
+
+.PHONY: demo test test-agent test-agent-pythons test-device soak-agent check format agent clean
 
 demo: $(READY)  ## a generator learned on real images, three FermiNets, a page to open
 	scripts/demo $(BIN)/edgesynth runs/demo
@@ -11,8 +14,13 @@ demo: $(READY)  ## a generator learned on real images, three FermiNets, a page t
 test: $(READY)  ## all tests; what this machine lacks is skipped, and named
 	$(BIN)/python -m pytest -q
 
-test-agent: $(READY)  ## the agent's tests alone, its fuzzing and its soak run in small
-	$(BIN)/python -m pytest -q tests/agent tests/devices
+test-agent: $(READY) test-agent-pythons  ## the agent's tests alone, its fuzzing and its soak run in small
+	$(BIN)/python -m pytest -q tests/agent tests/agent_current tests/devices
+
+test-agent-pythons: $(AGENT_PYTHONS:%=test-agent-%)  ## tests/agent under the older Pythons that the agent speaks
+
+test-agent-%:
+	scripts/test-agent-under $*
 
 test-device: $(READY)  ## virtual boards that boot: as root on Linux
 	$(BIN)/python -m pytest -q tests/virtual_device tests/deploy
@@ -25,7 +33,7 @@ check: $(READY)  ## lint, format, types, and the agent's Python 3.6
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/vermin --no-tips --violations -t=3.6- jetson/edgesynth_agent
+	$(BIN)/vermin --no-tips --violations -t=3.6- jetson tests/agent tests/needs.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -40,4 +48,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf .venv dist
+	rm -rf .venv .venv-agent dist

@@ -1,14 +1,12 @@
 """Shared by all tests: the environment that the command line sets up, and one small real run."""
 
-import signal
-
 import pytest
 
 from edgesynth.cli.main import set_environment
+from tests.process import prepare
 
 set_environment()
-# What a shell starts in the background ignores Ctrl-C, and so would every process that a test starts and interrupts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+prepare()
 
 
 @pytest.fixture(scope="session")

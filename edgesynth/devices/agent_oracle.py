@@ -74,15 +74,15 @@ class AgentOracle(Oracle):
 
     def _take(self, onnx: Path, batch: int, reference: Path | None, calibration: Path | None) -> Measurement:
         request = JobRequest(
-            model=self._client.upload(onnx),
+            model=self._client.upload(onnx, self._lease),
             target=self.target,
             batch=batch,
             limit_s=self._limit_s,
             schedule=self._schedule,
             engine=self._engine,
             precision=self._precision,
-            reference=None if reference is None else self._client.upload_file(reference),
-            calibration=None if calibration is None else self._client.upload_file(calibration),
+            reference=None if reference is None else self._client.upload_file(reference, self._lease),
+            calibration=None if calibration is None else self._client.upload_file(calibration, self._lease),
             # An agent that chooses may choose TensorRT; none builds anything for ONNX Runtime.
             build_limit_s=None if self._engine == "onnxruntime" else BUILD_LIMIT_S,
         )

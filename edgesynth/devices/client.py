@@ -49,16 +49,16 @@ class AgentClient:
         """The facts about the device, as the agent tells them."""
         return self._ask("GET", "/v1/device")
 
-    def upload(self, model: Path) -> str:
+    def upload(self, model: Path, lease: HeldLease | None = None) -> str:
         """Bring a model onto the device unless it is there; its SHA-256. Raises ModelFileError if it is unreadable.
 
-        A broken connection is taken up where it broke.
+        A broken connection is taken up where it broke. While a job runs, only its holder may upload, with the `lease`.
         """
-        return upload(self._http, "models", model)
+        return upload(self._http, "models", model, _with(lease))
 
-    def upload_file(self, path: Path) -> str:
+    def upload_file(self, path: Path, lease: HeldLease | None = None) -> str:
         """The same for what belongs to a model: a reference, or a calibration cache."""
-        return upload(self._http, "files", path)
+        return upload(self._http, "files", path, _with(lease))
 
     def lease(self, holder: str, ttl_s: float = _TTL_S) -> HeldLease:
         """Take the device, for a `with` block; the agent refuses it while somebody else has it."""
@@ -78,7 +78,7 @@ class AgentClient:
         """Start a job. The agent refuses it while another one runs, and without the lease."""
         # A field that is left out is one that an earlier agent need not know.
         body = request.model_dump_json(exclude_none=True).encode()
-        return self._parsed(Job, self._ask("POST", "/v1/jobs", body, {"Edgesynth-Lease": lease.id}))
+        return self._parsed(Job, self._ask("POST", "/v1/jobs", body, _with(lease)))
 
     def job(self, job_id: str) -> Job:
         return self._parsed(Job, self._ask("GET", f"/v1/jobs/{job_id}"))
@@ -129,3 +129,7 @@ class AgentClient:
             raise self._http.error(
                 f"its answer is no {model.__name__}: {where}: {first['msg']}; update the agent or the workstation"
             ) from error
+
+
+def _with(lease: HeldLease | None) -> dict[str, str]:
+    return {} if lease is None else {"Edgesynth-Lease": lease.id}

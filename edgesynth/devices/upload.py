@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -17,18 +18,23 @@ and takes no other of that file meanwhile."""
 PAUSE_S = 0.5
 
 
-def upload(http: AgentHttp, kind: Literal["models", "files"], path: Path) -> str:
-    """The SHA-256 of the file, which is on the device then. Raises ModelFileError if it is unreadable, DeviceError."""
+def upload(
+    http: AgentHttp, kind: Literal["models", "files"], path: Path, headers: Mapping[str, str] | None = None
+) -> str:
+    """The SHA-256 of the file, which is on the device then; `headers` go with what is sent.
+
+    Raises ModelFileError if it is unreadable, DeviceError.
+    """
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            _send(http, f"/v1/{kind}/{digest}", file, file.seek(0, 2))
+            _send(http, f"/v1/{kind}/{digest}", file, file.seek(0, 2), headers or {})
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror or error}; give a file that can be read") from error
     return digest
 
 
-def _send(http: AgentHttp, place: str, file: BinaryIO, length: int) -> None:
+def _send(http: AgentHttp, place: str, file: BinaryIO, length: int, headers: Mapping[str, str]) -> None:
     farthest, deadline = 0, Deadline(PATIENCE_S)
     while True:
         try:
@@ -42,7 +48,7 @@ def _send(http: AgentHttp, place: str, file: BinaryIO, length: int) -> None:
             file.seek(first)
             # Without a range, the agent would keep nothing of it if the line broke.
             part = {"Content-Range": f"bytes {first}-{length - 1}/{length}"} if length else {}
-            answer = http.exchange("PUT", place, file, length - first, part)
+            answer = http.exchange("PUT", place, file, length - first, {**headers, **part})
         except ConnectionLostError:
             if deadline.expired:
                 raise

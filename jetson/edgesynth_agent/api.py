@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from edgesynth_agent import __version__
 from edgesynth_agent.clock import Clock
@@ -16,7 +16,7 @@ from edgesynth_agent.metrics import CONTENT_TYPE, metrics_text
 from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.replies import FileReply, JsonReply, LinesReply, Reply, TextReply
 from edgesynth_agent.request import parse_job_request, parse_lease_request
-from edgesynth_agent.requestio import parse_content_range
+from edgesynth_agent.requestio import Body, parse_content_range
 from edgesynth_agent.store import Uploads, UploadStore
 from edgesynth_agent.traces import TraceFolder
 
@@ -43,6 +43,21 @@ class Parts(NamedTuple):
         """End the running job."""
         self.leases.stop()
         self.runner.stop()
+
+
+class QuietBody:
+    """The body of an upload, which ends with BusyError as soon as it would disturb the job of somebody else."""
+
+    def __init__(self, body: Body, runner: JobRunner, lease_id: Optional[str]) -> None:
+        runner.require_quiet(lease_id)
+        self._body = body
+        self._runner = runner
+        self._lease_id = lease_id
+
+    def read(self, size: int) -> bytes:
+        data = self._body.read(size)  # it may have waited for long, and a job have begun meanwhile
+        self._runner.require_quiet(self._lease_id)
+        return data
 
 
 class ApiHandler(JsonHandler):
@@ -82,7 +97,12 @@ class ApiHandler(JsonHandler):
 
     def health(self) -> Reply:
         running = self.parts.runner.running
-        return JsonReply(200, {"status": "ok", "version": __version__, "busy": running is not None, "job": running})
+        warnings = [
+            "the job store was damaged, and what it knew is lost but for {}".format(path)
+            for path in self.parts.jobs.damaged
+        ]
+        document = {"status": "ok", "version": __version__, "busy": running is not None, "job": running}
+        return JsonReply(200, dict(document, warnings=warnings))
 
     def device(self) -> Reply:
         return JsonReply(200, self.parts.device.facts())
@@ -98,6 +118,7 @@ class ApiHandler(JsonHandler):
             jobs=parts.jobs.counts(),
             busy=parts.runner.running is not None,
             leased=parts.leases.current() is not None,
+            damaged_job_stores=len(parts.jobs.damaged),
             stored={
                 "models": parts.uploads.models.total_bytes(),
                 "files": parts.uploads.files.total_bytes(),
@@ -186,12 +207,13 @@ class ApiHandler(JsonHandler):
 
     def _put(self, store: UploadStore, digest: str) -> Reply:
         word, length = store.kind.word, self.body.left
+        body = QuietBody(self.body, self.parts.runner, self.headers.get("Edgesynth-Lease"))
         text = self.headers.get("Content-Range")
         if text is None:
-            store.put(digest, self.body, length)
+            store.put(digest, body, length)
             return JsonReply(201, {word: digest, "bytes": length})
         part = parse_content_range(text, length)
-        whole = store.put_part(digest, self.body, part.first, length, part.total)
+        whole = store.put_part(digest, body, part.first, length, part.total)
         if whole:
             return JsonReply(201, {word: digest, "bytes": part.total})
         here = part.first + length

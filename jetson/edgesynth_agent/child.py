@@ -132,6 +132,9 @@ def _environment(package: str) -> Dict[str, str]:
         # Some releases of ONNX Runtime (1.32 does) start an uploader of usage data when they are imported: nothing
         # leaves a device through the agent, and nothing runs beside a measurement.
         ORT_DISABLE_TELEMETRY="1",
+        # The OpenBLAS in numpy makes threads as soon as it is imported, and where there is no memory for them it asks
+        # for it for ever. A worker has no use for them.
+        OPENBLAS_NUM_THREADS="1",
     )
 
 

@@ -12,10 +12,13 @@ from edgesynth_agent import __version__
 from edgesynth_agent.engines.tensorrt_api import MODULES
 from edgesynth_agent.engines.tensorrt_builder import PRECISIONS
 from edgesynth_agent.errors import AgentError, RequestError
+from edgesynth_agent.machine import RUNTIME
 
 __all__ = ["main"]
 
 _MAX_WORKSPACE_MIB = 1024 * 1024
+# The OpenBLAS in numpy does not come up with less than about 50: it waits for memory for ever.
+_LEAST_JOB_MIB = 128
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -93,8 +96,20 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         help="where /etc, /proc, /sys and /usr are looked for; any but / makes all figures simulated"
         " (default: $EDGESYNTH_ROOT, else /)",
     )
+    serve.add_argument(
+        "--runtime",
+        default=os.environ.get("EDGESYNTH_RUNTIME") or RUNTIME,
+        metavar="DIR",
+        help="folder that the agents of this machine lock so that one measures at a time (default: $EDGESYNTH_RUNTIME,"
+        " else " + RUNTIME + ")",
+    )
+    serve.add_argument(
+        "--job-memory-mib",
+        type=_job_mib,
+        metavar="N",
+        help="memory that a process of a job may have (default: 3/4 of this machine's)",
+    )
     for option, default, about in (
-        ("--job-memory-mib", None, "memory that a process of a job may have (default: 3/4 of this machine's)"),
         ("--model-mib", 2048, "size of the largest model that is taken (default: %(default)s)"),
         ("--file-mib", 512, "size of the largest reference or calibration cache (default: %(default)s)"),
         ("--store-mib", 4096, "size of all uploads together; the longest unused go first (default: %(default)s)"),
@@ -171,6 +186,13 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError("it is less than 1")
     return count
+
+
+def _job_mib(text: str) -> int:
+    size = int(text)
+    if size < _LEAST_JOB_MIB:
+        raise argparse.ArgumentTypeError("it is less than {}, which runtimes need to start".format(_LEAST_JOB_MIB))
+    return size
 
 
 def _workspace_mib(text: str) -> int:

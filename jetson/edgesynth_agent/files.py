@@ -10,7 +10,7 @@ from typing import BinaryIO, Iterator, List, Tuple, Union
 
 from edgesynth_agent.errors import StorageError
 
-__all__ = ["open_file", "sha256_of", "write_together"]
+__all__ = ["open_file", "sha256_of", "sync_folder", "write_together"]
 
 Data = Union[bytes, memoryview]
 
@@ -39,6 +39,16 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+def sync_folder(path: str) -> None:
+    """Have the names in a folder on the disk: a file that is flushed may still lose its name to a power cut. Raises
+    OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_together(files: List[Tuple[str, Data]]) -> None:
     """Write files of one folder: all content goes to the disk first, then the names, in the order given.
 
@@ -49,11 +59,7 @@ def write_together(files: List[Tuple[str, Data]]) -> None:
         with _partials(files, folder) as partials:
             for (path, _), partial in zip(files, partials):
                 os.replace(partial, path)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
     except OSError as error:
         where = error.filename2 or files[-1][0]
         raise StorageError(

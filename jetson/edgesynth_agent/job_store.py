@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
 from edgesynth_agent.errors import NotFoundError, StorageError
+from edgesynth_agent.job_file import damaged_files, open_database
 
 __all__ = ["TERMINAL", "JobStore"]
 
@@ -53,8 +54,9 @@ class JobStore:
     """One SQLite file in WAL mode, for one process. Safe for several threads.
 
     Whether a job was accepted and how it ended are on the disk when the call returns; progress is only written, so
-    that no disk is waited for while something is measured. A job ends once: `end` refuses a second time. Raises
-    StorageError when the file is damaged, of a newer agent, or the disk is full.
+    that no disk is waited for while something is measured. A job ends once: `end` refuses a second time. A file that is
+    found damaged is moved to `moved`, else None, and an empty one is begun; `damaged` are all that lie there from
+    now and earlier. Raises StorageError when it is of a newer agent, or the disk is full or fails.
     """
 
     def __init__(self, path: str, keep: int = 1000) -> None:
@@ -62,10 +64,9 @@ class JobStore:
         self._keep = keep
         self._lock = threading.RLock()
         with self._told():
-            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._database.row_factory = sqlite3.Row
-            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database, self.moved = open_database(path)
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        self.damaged = damaged_files(path)
         if version > _VERSION:
             raise StorageError("a newer agent wrote it", path, "give another --store, or use that agent")
         if version == 0:
@@ -231,6 +232,6 @@ class JobStore:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            where, next_step = "the job store " + self._path, "free some space; if it is damaged, move it away"
+        except (sqlite3.Error, OSError) as error:
+            where, next_step = "the job store " + self._path, "free some space; if it is damaged, restart the agent"
             raise StorageError(str(error), where, next_step) from error

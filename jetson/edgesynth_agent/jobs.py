@@ -2,6 +2,8 @@
 
 import logging
 import threading
+import time
+from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from edgesynth_agent.child import WorkerProcess
@@ -10,6 +12,7 @@ from edgesynth_agent.errors import AgentError, BusyError, RefusedError, StorageE
 from edgesynth_agent.job_store import TERMINAL, JobStore
 from edgesynth_agent.leases import Lease, Leases
 from edgesynth_agent.limits import JobLimits, default_memory_mib
+from edgesynth_agent.machine import Machine
 from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.request import JobRequest
 from edgesynth_agent.running import Ending, RunningJob
@@ -21,6 +24,7 @@ __all__ = ["JobRunner"]
 _STOP_LIMIT_S = 10.0
 _LOOK_S = 1.0  # how often to look whether somebody who waits for events is still there
 _RETRY_S = 1.0
+_MACHINE_POLL_S = 0.1
 _CPU_MARGIN_S = 60
 _TRACE_MIB = 512
 
@@ -44,6 +48,7 @@ class JobRunner:
         jobs: JobStore,
         traces: TraceFolder,
         leases: Leases,
+        machine: Machine,
         memory_mib: Optional[int] = None,
         start_worker: StartWorker = WorkerProcess,
     ) -> None:
@@ -53,6 +58,7 @@ class JobRunner:
         self._jobs = jobs
         self._traces = traces
         self._leases = leases
+        self._machine = machine
         self._memory_mib = default_memory_mib() if memory_mib is None else memory_mib
         self._start_worker = start_worker
         self._lock = threading.Lock()
@@ -113,6 +119,14 @@ class JobRunner:
         self._end_running(job_id, "request", "it was cancelled on request")
         return self._jobs.document(job_id)
 
+    def require_quiet(self, lease_id: Optional[str]) -> None:
+        """Raises BusyError while a job runs that is not of this lease: other work would disturb its figure."""
+        with self._lock:
+            job = self._running
+            if job is not None and job.cancelled is None and job.lease.id != lease_id:
+                what = "job {} of {} runs, and an upload would disturb its figure".format(job.id, job.lease.holder)
+                raise BusyError(what, "this device", "wait for its end, or upload with the lease of its holder")
+
     def stop(self) -> None:
         """Cancel what runs, and take no more. For the end of the agent."""
         self._stopping.set()
@@ -166,7 +180,8 @@ class JobRunner:
 
     def _run(self, job: RunningJob) -> None:
         try:
-            ending = self._carry_out(job)
+            with self._machine_taken(job):
+                ending = self._carry_out(job)
         except AgentError as error:
             ending = Ending("failed", "error", None, error.document())
         except Exception as error:
@@ -233,6 +248,21 @@ class JobRunner:
             worker = job.worker = self._start_worker(order, limits)
         self._progress(job, "starting", 0.0)
         return job.hear_out(worker, self._memory_mib, self._progress)
+
+    @contextmanager
+    def _machine_taken(self, job: RunningJob) -> Iterator[None]:
+        """No other agent of this machine measures meanwhile; one that does is waited for until the job is cancelled."""
+        taken = self._machine.take()
+        if not taken:
+            self._progress(job, "waiting for another agent of this machine", 0.0)
+        while not taken and job.cancelled is None:
+            time.sleep(_MACHINE_POLL_S)
+            taken = self._machine.take()
+        try:
+            yield
+        finally:
+            if taken:
+                self._machine.release()
 
     def _progress(self, job: RunningJob, stage: str, share: float) -> None:
         job.stage = stage

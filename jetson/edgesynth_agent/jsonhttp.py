@@ -191,7 +191,13 @@ class JsonHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _send_file(self, reply: FileReply) -> None:
-        with open(reply.path, "rb") as file:  # once open it can be sent, whoever removes it
+        try:
+            file = open(reply.path, "rb")  # noqa: SIM115 - it is closed below
+        except OSError as failure:
+            what = "it cannot be read: {}".format(failure.strerror)
+            self._answer(_failure(NotFoundError(what, self.path[:200], "see whether the job still has it")))
+            return
+        with file:  # once open it can be sent, whoever removes it
             self._head(200, reply.content_type, os.fstat(file.fileno()).st_size, {})
             if self.command != "HEAD":
                 shutil.copyfileobj(file, self.wfile, 64 * 1024)

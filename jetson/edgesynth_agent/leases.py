@@ -39,10 +39,14 @@ class Leases:
         self._stopped = False
 
     def current(self) -> Optional[Dict[str, Any]]:
-        """The lease that holds now, as a document; None when the device is free."""
+        """The lease that holds now, without its id, which is its holder's; None when the device is free."""
         self.expire()
         with self._changed:
-            return None if self._lease is None else self._lease.document(self._clock.now_s())
+            if self._lease is None:
+                return None
+            document = self._lease.document(self._clock.now_s())
+        del document["id"]
+        return document
 
     def grant(self, holder: str, ttl_s: float) -> Dict[str, Any]:
         """A new lease. Raises BusyError while another one holds."""

@@ -12,6 +12,7 @@ def metrics_text(
     jobs: Mapping[str, int],
     busy: bool,
     leased: bool,
+    damaged_job_stores: int,
     stored: Mapping[str, int],
     connections: int,
     now: Mapping[str, Any],
@@ -23,6 +24,8 @@ def metrics_text(
     _family(lines, "jobs", "gauge", "Jobs that are remembered, by status.", by_status)
     _family(lines, "busy", "gauge", "Whether a job runs.", {"": int(busy)})
     _family(lines, "leased", "gauge", "Whether somebody has the lease.", {"": int(leased)})
+    about = "Files of jobs that were found damaged and moved aside."
+    _family(lines, "damaged_job_stores", "gauge", about, {"": damaged_job_stores})
     by_kind = {_labels(kind=kind): size for kind, size in stored.items()}
     _family(lines, "store_bytes", "gauge", "Bytes that are kept.", by_kind)
     _family(lines, "connections", "gauge", "Connections that are open.", {"": connections})

@@ -141,5 +141,6 @@ def _number(value: Any, field: str, bounds: Tuple[float, float], whole: bool) ->
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         raise _wrong(field, "it is no {}number".format("whole " if whole else ""), "give one")
     if not least <= value <= greatest:
-        raise _wrong(field, "{:g} is out of bounds".format(value), "give {:g} to {:g}".format(least, greatest))
+        what = "{:.20} is out of bounds".format(str(value))  # a whole number in JSON may have any number of digits
+        raise _wrong(field, what, "give {:g} to {:g}".format(least, greatest))
     return value

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from contextlib import contextmanager
-from typing import Counter, Iterator, List, Set, Tuple
+from typing import Counter, Dict, Iterator, List, Tuple
 
 from edgesynth_agent.errors import BusyError, StorageError
 
@@ -32,7 +32,7 @@ class Room:
         self.root = os.path.abspath(root)
         self._lock = threading.Lock()
         self._pins: Counter[str] = collections.Counter()
-        self._uploading: Set[str] = set()
+        self._uploading: Dict[str, int] = {}  # what is announced of each, in bytes
         with self.told():
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             for name in os.listdir(self.root):
@@ -63,31 +63,37 @@ class Room:
         with self._lock:
             if name in self._uploading:
                 raise BusyError("another upload of it is under way", where, "wait for its end")
-            self._uploading.add(name)
+            self._uploading[name] = 0
         try:
             yield
         finally:
             with self._lock:
-                self._uploading.discard(name)
+                del self._uploading[name]
 
-    def make(self, size: int) -> None:
-        """Remove what was not used for longest until `size` more bytes fit. Raises StorageError."""
+    def reserve(self, name: str, size: int) -> None:
+        """Remove what was not used for longest until the `size` bytes of an upload fit, beside all that is announced of
+        others: for the thread that uploads it `exclusively`, to the end of that. Raises StorageError.
+        """
         with self._lock:
+            announced = dict(self._uploading, **{name: size})
             files = self.files()
-            total = sum(each for _, each, _ in files)
-            for _, each, name in files:
-                if total + size <= self.max_bytes:
+            begun = {each: here for _, here, each in files}
+            coming = sum(max(0, most - begun.get(each + PARTIAL, 0)) for each, most in announced.items())
+            total = sum(begun.values()) + coming
+            for _, here, each in files:
+                if total <= self.max_bytes:
                     break
-                whole = name[: -len(PARTIAL)] if name.endswith(PARTIAL) else name
+                whole = each[: -len(PARTIAL)] if each.endswith(PARTIAL) else each
                 if not self._pins[whole] and whole not in self._uploading:
-                    os.unlink(self.path(name))
-                    total -= each
-        if total + size > self.max_bytes:
-            what = "{} bytes more do not fit beside what is in use".format(size)
-            raise self._error(what, "wait for the job, or give the agent a greater --store-mib")
-        disk = os.statvfs(self.root)
-        if disk.f_bavail * disk.f_frsize < size + _SPARE_BYTES:
-            raise self._error("there is no room for {} bytes more on the disk".format(size), "free some space")
+                    os.unlink(self.path(each))
+                    total -= here
+            if total > self.max_bytes:
+                what = "{} bytes do not fit beside what is in use and on its way".format(size)
+                raise self._error(what, "wait for jobs and uploads, or give the agent a greater --store-mib")
+            disk = os.statvfs(self.root)
+            if disk.f_bavail * disk.f_frsize < coming + _SPARE_BYTES:
+                raise self._error("there is no room for {} bytes on the disk".format(size), "free some space")
+            self._uploading[name] = size
 
     def total_bytes(self, suffix: str) -> int:
         """What the files of one kind take, with their beginnings."""

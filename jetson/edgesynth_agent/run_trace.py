@@ -18,6 +18,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from edgesynth_agent.conditions import Condition
 from edgesynth_agent.document import EngineFacts, measurement_document
 from edgesynth_agent.errors import RefusedError, StorageError
+from edgesynth_agent.files import sync_folder
 from edgesynth_agent.power.trace_file import read_lines, write_lines
 from edgesynth_agent.protocol import IdleWindow, Run, Schedule, TimedWindow
 
@@ -27,8 +28,11 @@ SCHEMA = "edgesynth.run-trace/1"
 
 _CHUNK = 1000
 _LONGEST_LINE = 1024 * 1024
-# An hour at 10 kHz: a small file may well expand to more than any memory.
+# A small file may well expand to more than any memory. An hour, the longest job, at 10 kHz; ten times the windows that
+# a job may have; and an hour of conditions at 50 Hz.
 _MOST_INFERENCES = 36000000
+_MOST_WINDOWS = 1000
+_MOST_CONDITIONS = 180000
 
 
 class RunTrace(NamedTuple):
@@ -52,7 +56,9 @@ def recompute(path: str) -> Dict[str, Any]:
     """The record that a trace gives: the one that came with it, figure for figure. Raises RefusedError."""
     trace = read_run_trace(path)
     try:
-        return trace.document()
+        document = trace.document()
+        json.dumps(document, allow_nan=False)  # infinite numbers in it would be no JSON
+        return document
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         what = "no figures can be made of it: {}: {}".format(type(error).__name__, error)
         raise RefusedError(what, path, "give a file that the agent wrote") from error
@@ -69,6 +75,7 @@ def write_run_trace(path: str, trace: RunTrace) -> None:
             raw.flush()
             os.fsync(raw.fileno())
         os.replace(partial, path)
+        sync_folder(os.path.dirname(os.path.abspath(path)))
     except OSError as error:
         raise StorageError(error.strerror or str(error), path, "free some space") from error
 
@@ -123,6 +130,8 @@ def _read(file: Any) -> RunTrace:
     if header.get("schema") != SCHEMA:
         raise ValueError("the first line is not of " + SCHEMA)
     left = _MOST_INFERENCES
+    if not 0 <= header["windows"] <= _MOST_WINDOWS or not 0 <= header["conditions"] <= _MOST_CONDITIONS:
+        raise ValueError("it has {} windows and {} conditions".format(header["windows"], header["conditions"]))
     windows: List[TimedWindow] = []
     for _ in range(header["windows"]):
         window = _next(file)
@@ -135,7 +144,7 @@ def _read(file: Any) -> RunTrace:
         if len(latencies_s) != window["inferences"]:
             raise ValueError("a window has more latencies than inferences")
         windows.append(TimedWindow(float(window["start_s"]), float(window["end_s"]), latencies_s))
-    conditions = [Condition(*_list(file)) for _ in range(min(header["conditions"], _MOST_INFERENCES))]
+    conditions = [Condition(*_list(file)) for _ in range(header["conditions"])]
     power, _ = read_lines(file)
     run = Run(
         header["warmup_s"],

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import signal
+import stat
 import threading
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgesynth_agent.errors import BusyError, StorageError
 from edgesynth_agent.job_store import JobStore
 from edgesynth_agent.jobs import JobRunner
 from edgesynth_agent.leases import Leases
+from edgesynth_agent.machine import Machine
 from edgesynth_agent.plan_folder import PlanFolder
 from edgesynth_agent.room import Room
 from edgesynth_agent.server import AgentServer
@@ -69,17 +71,32 @@ def make_parts(arguments: argparse.Namespace) -> Parts:
     traces = TraceFolder(os.path.join(folder, "traces"), arguments.trace_mib * _MIB)
     for job_id in jobs.recover():
         _log.warning("job %s was interrupted", job_id)
-    traces.keep_only(set(jobs.with_trace()))
+    if jobs.moved is None:
+        traces.keep_only(set(jobs.with_trace()))
+    else:  # of the jobs that are lost the traces are all there is: they stay until the next start
+        _log.error("the job store was damaged: it is %s now, and no earlier job is known", jobs.moved)
+    for job_id in jobs.with_trace():
+        if traces.bytes_of(job_id) is None:
+            jobs.drop_trace(job_id)
     device = Device(folder, os.path.abspath(arguments.root))
     leases = Leases(clock)
-    runner = JobRunner(uploads, device, plans, jobs, traces, leases, arguments.job_memory_mib)
+    machine = Machine(arguments.runtime)
+    runner = JobRunner(uploads, device, plans, jobs, traces, leases, machine, arguments.job_memory_mib)
     return Parts(clock, device, uploads, plans, jobs, traces, leases, runner, clock.now_s())
 
 
 def _lock_folder(path: str) -> int:
-    """Hold a folder for this process alone; the kernel lets go of it when the process ends, however it does."""
+    """Hold a folder for this process alone; the kernel lets go of it when the process ends, however it does.
+
+    Raises StorageError for one that others may write to: what lies there is trusted, engines among it, and to load an
+    engine is to run code. The group may, since on Ubuntu a user's folders are those of a group of that user alone.
+    """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.stat(path)
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & stat.S_IWOTH:
+            whose = "it is another user's, or anybody may write to it"
+            raise StorageError(whose, "the store " + path, "chmod o-w it, or give another --store")
         handle = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageError(error.strerror or str(error), "the store " + path, "give another --store") from error

@@ -4,7 +4,7 @@ import os
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from edgesynth_agent.errors import BusyError, NotFoundError, RefusedError, RequestError, StorageError, TooLargeError
-from edgesynth_agent.files import sha256_of
+from edgesynth_agent.files import sha256_of, sync_folder
 from edgesynth_agent.onnx_file import read_summary
 from edgesynth_agent.request import JobRequest
 from edgesynth_agent.room import PARTIAL, Room, storage_error
@@ -101,7 +101,7 @@ class UploadStore:
                 raise BusyError(what, where, "go on from there, or begin anew with byte 0")
             partial = self._path(digest) + PARTIAL
             with self._room.told():
-                self._room.make(total - first)
+                self._room.reserve(self._name(digest), total)
                 handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if first else os.O_TRUNC), 0o600)
             try:
                 _copy(body, handle, length, self._room)
@@ -128,11 +128,7 @@ class UploadStore:
             raise
         with self._room.told():
             os.rename(partial, self._path(digest))
-            folder = os.open(self._room.root, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._room.root)
 
     def _missing(self, digest: str) -> NotFoundError:
         return NotFoundError("the device does not have it", self._where(digest), "upload it first")

@@ -42,10 +42,15 @@ class TraceFolder:
                 os.unlink(path)
 
     def keep_only(self, jobs: Set[str]) -> None:
-        """Remove what belongs to no such job."""
-        for name in os.listdir(self._root):
-            if name.split(".")[0] not in jobs or not name.endswith(_SUFFIX):
-                os.unlink(os.path.join(self._root, name))
+        """Remove the files that belong to no such job; a folder is none of ours."""
+        try:
+            with os.scandir(self._root) as entries:
+                for entry in list(entries):
+                    known = entry.name.endswith(_SUFFIX) and entry.name.split(".")[0] in jobs
+                    if not known and not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+        except OSError as error:
+            raise StorageError(error.strerror or str(error), self._root, "give another --store") from error
 
     def trim(self, on_drop: Callable[[str], None]) -> None:
         """Remove the oldest until the rest is within the bound; `on_drop(job)` for each."""

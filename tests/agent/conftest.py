@@ -1,6 +1,5 @@
-"""What holds for all tests of the agent."""
+"""What holds for all tests of the agent, under each Python that it speaks: nothing here needs the workstation."""
 
-import os
+from tests.process import prepare
 
-# Tests that run an engine in this process, without a worker, must not start ONNX Runtime's uploader of usage data.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+prepare()

@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from abc import ABC, abstractmethod
+from typing import Tuple
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ class EngineContract(ABC):
     of `image` shape, and `expected(x)` what it answers by name."""
 
     bad_batch: int
-    image: tuple[int, ...]
+    image: Tuple[int, ...]
 
     @abstractmethod
     def make(self) -> Engine: ...
@@ -119,9 +120,9 @@ class BuffersContract(ABC):
         addresses = [buffers.allocate(values.nbytes) for values in arrays]
         assert len(set(addresses)) == len(arrays)
         assert all(type(address) is int and address for address in addresses)
-        for address, values in zip(addresses, arrays, strict=True):
+        for address, values in zip(addresses, arrays):
             buffers.write(address, values)
-        for address, values in zip(addresses, arrays, strict=True):
+        for address, values in zip(addresses, arrays):
             found = np.full_like(values, 99)
             buffers.read(address, found)
             np.testing.assert_array_equal(found, values)

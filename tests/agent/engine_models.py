@@ -10,7 +10,7 @@ def save_layers(path, operators=("Relu",), *, dtype=np.float32, names=True, batc
     """A convolution "conv", then one node of each operator, named "/layer/<operator>"; one with a "::" in it is of
     that domain. Without `names` the nodes have none."""
     weights = np.random.default_rng(0).standard_normal((8, 3, 3, 3)).astype(dtype)
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    kind = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}[dtype]
     nodes = [helper.make_node("Conv", ["x", "w"], ["t0"], name="conv" if names else None)]
     for index, operator in enumerate(operators):
         domain, _, op_type = operator.rpartition("::")

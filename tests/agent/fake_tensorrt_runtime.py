@@ -48,7 +48,7 @@ def add_runtime(trt, release, by_name, by_number, words):
 
         def _bound(self, bindings):
             assert len(bindings) == len(self._io())
-            return {io[0]: address for io, address in zip(self._io(), bindings)}  # noqa: B905 - Python 3.6
+            return {io[0]: address for io, address in zip(self._io(), bindings)}
 
         def _io(self):
             engine = self.engine()

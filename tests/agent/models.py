@@ -1,6 +1,7 @@
 """Small ONNX files, of a version that ONNX Runtime 1.10 reads."""
 
 from pathlib import Path
+from typing import List, Union
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ _IR_VERSION = 7
 _OPSET = 13
 
 
-def save_conv(path: Path, *, batch: int | str = "n", size: int | str = 16, seed: int = 0) -> Path:
+def save_conv(path: Path, *, batch: Union[int, str] = "n", size: Union[int, str] = 16, seed: int = 0) -> Path:
     """One 3x3 convolution and a ReLU; `seed` makes another file of the same network."""
     weights = np.random.default_rng(seed).standard_normal((8, 3, 3, 3)).astype(np.float32)
     nodes = [
@@ -24,7 +25,7 @@ def save_conv(path: Path, *, batch: int | str = "n", size: int | str = 16, seed:
     return _save(path, helper.make_graph(nodes, "conv", inputs, outputs, [numpy_helper.from_array(weights, "w")]))
 
 
-def save_identity(path: Path, dtype: int, shape: list[int | str]) -> Path:
+def save_identity(path: Path, dtype: int, shape: List[Union[int, str]]) -> Path:
     """The input, unchanged."""
     inputs = [helper.make_tensor_value_info("x", dtype, shape)]
     outputs = [helper.make_tensor_value_info("y", dtype, shape)]

@@ -2,7 +2,7 @@
 
 import math
 import random
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Tuple
 
 from edgesynth_agent.power import PowerSample
 from edgesynth_agent.power.polled import polling_intervals_s
@@ -62,12 +62,12 @@ class SeenBy(NamedTuple):
     """A sensor: read every `read_s`; has a new value every `update_s`, or at each reading (None)."""
 
     read_s: float
-    update_s: float | None = None
+    update_s: Optional[float] = None
     averages: bool = False
     even: bool = False
-    probed_s: float | None = None
+    probed_s: Optional[float] = None
     time_noise_s: float = 0.0
-    silent: tuple[float, float] | None = None
+    silent: Optional[Tuple[float, float]] = None
 
 
 SENSORS = {

@@ -9,7 +9,7 @@ from edgesynth_agent.power import AbsentPower, FakePower
 from edgesynth_agent.protocol import Schedule
 from edgesynth_agent.run_trace import RunTrace
 
-from edgesynth.records import Measurement
+from tests.agent.schemas import Record
 
 __all__ = ["QUICK", "REPORTED", "SCREENING", "START_S", "Rig"]
 
@@ -48,7 +48,7 @@ class Rig:
         )
         facts = EngineFacts.of(self.engine)
         self.trace = RunTrace("host", {"hostname": "x"}, facts, 1, 0, self.schedule, run)
-        return Measurement.model_validate(self.trace.document())
+        return Record.of(self.trace.document())
 
     def steady(self):
         return FakeConditions(self.clock, lambda _: 1300.5)

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sys
 
 from edgesynth_agent.errors import NotFoundError
 from edgesynth_agent.releases import disk, store
@@ -177,9 +176,3 @@ def check_remove(folder):
 
 
 CHECKS = (check_deploy, check_first_deploy, check_undo, check_rollback, check_prune, check_remove)
-
-if __name__ == "__main__":
-    os.fsync = lambda handle: None
-    for check in CHECKS:
-        check(sys.argv[1])
-    sys.stdout.write(f"{len(CHECKS)} checks\n")

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -21,7 +22,8 @@ def until(condition):
     """Wait for something that must come true, and return it."""
     end_s = time.monotonic() + _LIMIT_S
     while time.monotonic() < end_s:
-        if value := condition():
+        value = condition()
+        if value:
             return value
         time.sleep(0.02)
     raise AssertionError("it did not come true")
@@ -55,7 +57,7 @@ def status_of(answer):
 def rest_of(connection):
     said = b""
     with contextlib.suppress(OSError):
-        while data := connection.recv(65536):
+        for data in iter(lambda: connection.recv(65536), b""):
             said += data
     return said
 
@@ -109,10 +111,7 @@ class RunningAgent:
         with self.connect() as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
-            reply = b""
-            while chunk := connection.recv(65536):
-                reply += chunk
-        return reply
+            return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def exchange(self, method, path, body=None, headers=None):
         """Status, headers and the bytes of the body."""
@@ -145,6 +144,12 @@ class RunningAgent:
         self.lease = lease["id"]
         return self.lease
 
+    def give_back(self):
+        """End the lease that was taken here, if one was."""
+        if self.lease is not None:
+            self.ask("DELETE", f"/v1/leases/{self.lease}")
+            self.lease = None
+
     def leased(self):
         """The headers of a job; takes the lease for a long time, unless that was done."""
         return {"Edgesynth-Lease": self.lease or self.take_lease()}
@@ -159,7 +164,8 @@ class RunningAgent:
 
     def ended(self, job_id):
         """The job, once it has ended."""
-        return until(lambda: (job := self.job(job_id)) and job["status"] in ("done", "failed", "cancelled") and job)
+        until(lambda: self.job(job_id)["status"] in ("done", "failed", "cancelled"))
+        return self.job(job_id)
 
     def measuring(self, job_id):
         """Process id of the worker, once it measures."""
@@ -169,5 +175,5 @@ class RunningAgent:
 
     def sockets(self):
         """Inodes of the sockets that the agent itself holds."""
-        links = [str(link.readlink()) for link in Path(f"/proc/{self.process.pid}/fd").iterdir()]
+        links = [os.readlink(str(link)) for link in Path(f"/proc/{self.process.pid}/fd").iterdir()]
         return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}

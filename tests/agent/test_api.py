@@ -14,9 +14,9 @@ import time
 import pytest
 from edgesynth_agent.run_trace import read_run_trace
 
-from tests.agent import api
 from tests.agent.models import save_conv
-from tests.agent.running import RunningAgent, gone, job_request, until
+from tests.agent.running import RunningAgent, gone, job_request, rest_of, status_of, until
+from tests.agent.schemas import SCHEMAS
 
 UNKNOWN = "0" * 12
 
@@ -36,14 +36,11 @@ def model(agent, tmp_path_factory):
 def free(agent):
     """Each test begins and ends with a device that nobody has."""
     yield
-    lease = agent.ask("GET", "/v1/lease")[1]["lease"]
-    if lease is not None:
-        agent.ask("DELETE", f"/v1/leases/{lease['id']}")
-    agent.lease = None
+    agent.give_back()
 
 
 def test_it_answers_with_its_file(agent):
-    assert agent.ask("GET", "/v1/openapi.json") == (200, api.openapi())
+    assert agent.ask("GET", "/v1/openapi.json") == (200, json.loads((SCHEMAS / "openapi.json").read_text()))
 
 
 class TestLeases:
@@ -55,7 +52,9 @@ class TestLeases:
 
     def test_the_device_is_one_holders(self, agent):
         lease_id = agent.take_lease(holder="ann@lab")
-        assert agent.ask("GET", "/v1/lease")[1]["lease"]["holder"] == "ann@lab"
+        shown = agent.ask("GET", "/v1/lease")[1]["lease"]
+        assert (shown["holder"], shown["ttl_s"]) == ("ann@lab", 600)
+        assert lease_id not in json.dumps(shown)
         status, document = agent.ask("POST", "/v1/leases", json.dumps({"holder": "bob", "ttl_s": 5}))
         assert status == 409
         assert "ann@lab" in document["error"]["what"]
@@ -89,6 +88,52 @@ class TestLeases:
         agent.ask("DELETE", f"/v1/leases/{agent.lease}")
         agent.take_lease()
         assert agent.ended(agent.submit(job_request(model)))["status"] == "done"
+
+
+class TestUploadsWhileAJobRuns:
+    @pytest.fixture
+    def other(self, tmp_path):
+        return save_conv(tmp_path / "other.onnx", seed=int.from_bytes(os.urandom(3), "big")).read_bytes()
+
+    @pytest.fixture
+    def running(self, agent, model):
+        job_id = agent.submit(job_request(model, window_s=10))
+        agent.measuring(job_id)
+        return job_id
+
+    @pytest.mark.parametrize("kind", ["models", "files"])
+    @pytest.mark.parametrize("lease", [{}, {"Edgesynth-Lease": "0" * 32}])
+    def test_somebody_elses_would_disturb_it(self, agent, running, other, kind, lease):
+        place = f"/v1/{kind}/{hashlib.sha256(other).hexdigest()}"
+        status, document = agent.ask("PUT", place, other, lease)
+        assert status == 409
+        assert f"job {running} of test@here runs" in document["error"]["what"]
+        assert agent.job(running)["status"] == "running"
+        assert agent.ask("GET", place)[0] == 404
+
+    def test_its_holder_may(self, agent, running, other):
+        place = "/v1/models/" + hashlib.sha256(other).hexdigest()
+        assert agent.ask("PUT", place, other, agent.leased())[0] == 201
+        assert agent.job(running)["status"] == "running"
+
+    def test_so_may_anybody_afterwards(self, agent, running, tmp_path):
+        assert agent.ask("DELETE", f"/v1/jobs/{running}")[0] == 200
+        agent.upload(save_conv(tmp_path / "other.onnx", seed=77))
+
+    def test_one_under_way_ends_when_it_begins_and_what_came_is_kept(self, agent, model):
+        data = os.urandom(200_000)
+        place = "/v1/models/" + hashlib.sha256(data).hexdigest()
+        part = f"Content-Range: bytes 0-{len(data) - 1}/{len(data)}"
+        head = f"PUT {place} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(data)}\r\n{part}\r\n\r\n"
+        with agent.connect() as connection:
+            connection.sendall(head.encode() + data[:1000])
+            until(lambda: agent.exchange("HEAD", place)[1]["Upload-Offset"] == "1000")
+            agent.measuring(agent.submit(job_request(model, window_s=10)))
+            connection.sendall(data[1000:])
+            answer = rest_of(connection)
+        assert status_of(answer) == 409
+        assert b"would disturb its figure" in answer
+        assert 1000 <= int(agent.exchange("HEAD", place)[1]["Upload-Offset"]) < len(data)
 
 
 class TestJobs:
@@ -164,7 +209,14 @@ class TestJobs:
     def test_one_store_is_one_agents(self, agent, tmp_path):
         command = [sys.executable, "-m", "edgesynth_agent", "serve", "--socket", str(tmp_path / "s"), "--store"]
         store = str(agent.socket_path.parent / "models")
-        done = subprocess.run([*command, store], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            [*command, store],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=20,
+            check=False,
+        )
         assert done.returncode == 3
         assert "an agent uses it already" in done.stderr
 
@@ -241,7 +293,7 @@ class TestUploads:
             model = agent.upload(save_conv(tmp_path / "conv.onnx"))
             job_id = agent.submit(job_request(model, window_s=10))
             large = os.urandom(1024 * 1024 - 100)
-            status, document = agent.ask("PUT", "/v1/models/" + digest_of(large), large)
+            status, document = agent.ask("PUT", "/v1/models/" + digest_of(large), large, agent.leased())
             assert status == 507
             assert "in use" in document["error"]["what"]
             agent.ask("DELETE", f"/v1/jobs/{job_id}")

@@ -5,15 +5,14 @@ import json
 import os
 
 import pytest
-from edgesynth_exporters.quantize import calibration_cache
 
-from edgesynth.records import Measurement
 from tests.agent.fake_sysfs import FakeSysfs
 from tests.agent.models import save_conv
-from tests.agent.references import save_reference
+from tests.agent.references import calibration_cache, save_reference
 from tests.agent.running import RunningAgent, job_request
+from tests.agent.schemas import Record
 
-SCALES = calibration_cache({"x": 1.0}, "8.2.1").encode()
+SCALES = calibration_cache({"x": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ class TestJobs:
         job = agent.ended(agent.submit(request))
         assert job["status"] == "done", job["error"]
         assert job["request"] == request
-        compared = Measurement.model_validate(job["result"]).reference
+        compared = Record.of(job["result"]).reference
         assert compared is not None
         assert (compared.images, compared.passed, compared.argmax_agreement) == (5, True, 1.0)
         assert compared.max_abs_error == pytest.approx(0, abs=1e-4)
@@ -132,7 +131,7 @@ class TestPlayedDevices:
             assert (facts["source"], facts["targets"], facts["model"]) == ("simulated", ["host", "tx2"], "quill")
             assert facts["power"]["total_rule"] == "VDD_IN"
             job = agent.ended(agent.submit(job_request(agent.upload(path), batch=2, target="tx2")))
-        record = Measurement.model_validate(job["result"])
+        record = Record.of(job["result"])
         assert (record.source, record.target, record.device["source"]) == ("simulated", "tx2", "simulated")
         assert record.device["power"]["total_rule"] == "VDD_IN"
         assert record.warnings[0] == f"simulated: its sensors and facts are the files under {tree.root}"

@@ -3,7 +3,6 @@
 import pytest
 from edgesynth_agent import board
 from edgesynth_agent.device import Device
-from edgesynth_exporters.targets import TARGETS
 
 from tests.agent.fake_sysfs import FakeSysfs
 
@@ -110,12 +109,6 @@ def test_releases(tree, root, release, l4t, jetpack):
     found, reason = board.jetpack_of(l4t)
     assert found == jetpack
     assert (reason is None) == (jetpack is not None)
-
-
-def test_the_workstation_knows_the_same_releases():
-    for target in TARGETS.values():
-        if target.jetpack is not None:
-            assert board.jetpack_of(target.l4t) == (target.jetpack, None)
 
 
 def test_a_release_of_another_form_is_unknown(tree, root):

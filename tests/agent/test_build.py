@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -12,20 +11,17 @@ import sys
 from pathlib import Path
 
 import edgesynth_agent
-import jsonschema
-import numpy as np
 import pytest
 from edgesynth_agent import build
 from edgesynth_agent.build import BuildRequest, run_build
 from edgesynth_agent.errors import UnsupportedError
 from edgesynth_agent.plan import check_plan
 
-from tests.agent.engine_models import save_layers, save_product, save_quantized
+from tests.agent.engine_models import save_layers, save_quantized
 from tests.agent.fake_tensorrt import DEVICE, RELEASES, install, make, timing_cache
-from tests.needs import need
+from tests.agent.schemas import check, schema
 
 PACKAGE = Path(edgesynth_agent.__file__).parent
-SCHEMA = json.loads((PACKAGE / "schemas" / "engine-1.json").read_text())
 MODEL = ("--device-model", DEVICE)
 
 
@@ -50,10 +46,18 @@ def fake(tmp_path, monkeypatch):
 def run(*arguments, python=sys.executable):
     """Exit code, document (None where stdout is empty) and stderr."""
     command = [python, "-m", "edgesynth_agent", "build", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd="/")
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=100,
+        check=False,
+        cwd="/",
+    )
     document = json.loads(done.stdout) if done.stdout else None
     if document is not None:
-        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+        check(document, schema("engine-1.json"))
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, document, done.stderr
 
@@ -282,7 +286,7 @@ def test_what_nobody_foresaw_is_a_document_too(tmp_path, onnx, monkeypatch, fail
     monkeypatch.setattr(build, "build_plan", fail)
     document, code = run_build(BuildRequest(str(onnx), str(tmp_path / "net.plan"), device_model=DEVICE))
     assert (code, document["built"]) == (3, False)
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    check(document, schema("engine-1.json"))
 
 
 class TestTimingCache:
@@ -354,133 +358,3 @@ def test_importing_the_agent_imports_no_tensorrt():
     code += "sys.exit(any(name.startswith('tensorrt') for name in sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=environment).returncode == 0
-
-
-@pytest.fixture
-def python36():
-    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob("3.6*/bin/python"))
-    python = os.environ.get("EDGESYNTH_PYTHON36") or (pyenv[-1] if pyenv else shutil.which("python3.6"))
-    need(python, "Python 3.6: on PATH, in pyenv, or named by EDGESYNTH_PYTHON36")
-    return python
-
-
-class TestPython36:
-    """The oldest TensorRT on the oldest Python, as on a TX2."""
-
-    @pytest.mark.parametrize("release", RELEASES)
-    def test_it_builds(self, tmp_path, onnx, fake, python36, release):
-        fake(release)
-        options = ("--out", tmp_path / "net.plan", *MODEL, "--timing-cache-folder", tmp_path / "cache")
-        code, document, said = run(onnx, *options, python=python36)
-        assert code == 0, said
-        assert document["timing_cache"]["bytes"] > 0
-        plan = str(tmp_path / "net.plan")
-        assert check_plan(plan, DEVICE, "tensorrt", release + ".1", "fp32") == Path(plan).read_bytes()
-
-    def test_it_builds_int8_from_a_calibration_cache(self, tmp_path, onnx, fake, python36):
-        fake()
-        (tmp_path / "scales").write_bytes(b"scales")
-        options = ("--precision", "int8", "--calibration-cache", tmp_path / "scales", *MODEL)
-        code, document, said = run(onnx, "--out", tmp_path / "net.plan", *options, python=python36)
-        assert code == 0, said
-        assert document["flags"] == ["FP16", "INT8", "TF32"]
-
-    def test_it_says_what_the_parser_refuses(self, tmp_path, fake, python36):
-        fake(refuses=("Det",))
-        path = save_layers(tmp_path / "net.onnx", ("Det",))
-        code, document, _ = run(path, "--out", tmp_path / "net.plan", *MODEL, python=python36)
-        assert code == 1
-        assert document["findings"][0]["node"] == "/layer/Det"
-
-    def test_it_refuses_a_wrong_plan(self, tmp_path, onnx, fake, python36):
-        fake()
-        assert run(onnx, "--out", tmp_path / "net.plan", *MODEL, python=python36)[0] == 0
-        code = (
-            "from edgesynth_agent.plan import check_plan\n"
-            f"check_plan({str(tmp_path / 'net.plan')!r}, 'orin', 'tensorrt', '8.2.1', 'fp32')"
-        )
-        done = subprocess.run([python36, "-c", code], check=False, capture_output=True, text=True, timeout=60)
-        assert "its device model is 'quill' and 'orin' is wanted" in done.stderr
-
-
-class TestTensorRtRtx:
-    """The real TensorRT-RTX, which builds ahead of time where there is no GPU."""
-
-    @pytest.fixture(autouse=True)
-    def rtx(self, monkeypatch):
-        need(importlib.util.find_spec("tensorrt_rtx"), "TensorRT-RTX: pip install 'edgesynth[tensorrt-rtx]'")
-        monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
-
-    def build(self, path, *options):
-        return run(path, "--out", path.with_suffix(".plan"), "--module", "tensorrt_rtx", *options)
-
-    def test_builds_for_no_device_in_particular(self, onnx):
-        code, document, said = self.build(onnx)
-        assert code == 0, said
-        assert document["strongly_typed"]
-        assert document["key"]["device_model"] is None
-        assert document["key"]["compute_capabilities"] == []
-        assert document["inputs"] == [{"name": "x", "shape": [1, 3, 8, 8], "dtype": "float32"}]
-        assert document["warnings"] == []
-        assert document["plan"]["bytes"] > 1000
-
-    def test_the_same_file_gives_the_same_plan(self, onnx):
-        assert self.build(onnx)[1]["plan"] == self.build(onnx)[1]["plan"]
-
-    def test_builds_for_the_compute_capabilities_asked_for(self, onnx):
-        default = self.build(onnx)[1]
-        code, one, _ = self.build(onnx, "--compute-capability", "8.9")
-        assert code == 0
-        assert one["key"]["compute_capabilities"] == ["8.9"]
-        assert one["plan"]["sha256"] != default["plan"]["sha256"]
-        code, two, _ = self.build(onnx, "--compute-capability", "8.6", "--compute-capability", "8.9")
-        assert code == 0
-        assert two["plan"]["bytes"] > one["plan"]["bytes"]
-
-    @pytest.mark.parametrize("wanted", [("6.2",), ("8.7",), ("none",), ("sm86",), ("current", "8.6")])
-    def test_one_that_it_does_not_know_is_bad_usage(self, onnx, wanted):
-        options = [part for one in wanted for part in ("--compute-capability", one)]
-        code, document, _ = self.build(onnx, *options, *MODEL)
-        assert code == 2
-        assert document["error"]["next"].startswith("known are 7.5, 8.0, 8.6, 8.9, 12.0")
-
-    @pytest.mark.parametrize("names", [True, False])
-    def test_a_graph_that_it_does_not_take_is_a_no_with_the_node(self, tmp_path, names):
-        path = save_layers(tmp_path / "net.onnx", ("Relu", "com.example::Swoosh", "Det"), names=names)
-        code, document, _ = self.build(path)
-        assert code == 1
-        found = [(one["node"], one["operator"]) for one in document["findings"]]
-        assert found == [("/layer/Swoosh" if names else None, "Swoosh"), ("/layer/Det" if names else None, "Det")]
-        assert "Plugin not found" in document["findings"][0]["reason"]
-        assert left(tmp_path) == ["net.onnx"]
-
-    def test_what_turing_does_not_compute_names_the_node(self, tmp_path):
-        code, document, _ = self.build(save_product(tmp_path / "net.onnx"), "--compute-capability", "7.5")
-        assert code == 3
-        assert "built no engine" in document["error"]["what"]
-        (finding,) = document["findings"]
-        assert (finding["node"], finding["operator"]) == ("/head/Gemm", "Gemm")
-        assert "FP32 GEMM is not supported" in finding["reason"]
-        assert left(tmp_path) == ["net.onnx"]
-
-    @pytest.mark.parametrize("precision", ["fp16", "int8"])
-    def test_the_precision_is_that_of_the_file(self, tmp_path, precision):
-        path = tmp_path / "net.onnx"
-        save_layers(path, dtype=np.float16) if precision == "fp16" else save_quantized(path)
-        code, document, said = self.build(path, "--precision", precision)
-        assert code == 0, said
-        assert document["precision"] == precision
-
-    def test_fp16_of_a_file_in_fp32_is_refused(self, onnx):
-        code, document, _ = self.build(onnx, "--precision", "fp16")
-        assert code == 2
-        assert document["error"]["what"].endswith("tensorrt_rtx takes the precision from the ONNX")
-
-    def test_there_is_no_timing_cache(self, tmp_path, onnx):
-        code, document, _ = self.build(onnx, "--timing-cache", tmp_path / "timings")
-        assert code == 0
-        assert document["timing_cache"] is None
-        assert "there is no timing cache" in document["warnings"][0]
-        code, document, _ = self.build(onnx, "--timing-cache-folder", tmp_path)
-        assert document["warnings"] == []
-        assert left(tmp_path) == ["net.onnx", "net.plan", "net.plan.json"]

@@ -16,7 +16,6 @@ from edgesynth_agent.releases import store
 from edgesynth_agent.releases.layout import make_layout
 from edgesynth_agent.releases.relay import SocketRelay
 
-from tests.agent.oldest_python import python36
 from tests.agent.release_rig import deploy, id_of, stage
 
 LIMIT_S = 60
@@ -29,9 +28,9 @@ def pyz(tmp_path_factory):
     return out
 
 
-@pytest.fixture(params=["this Python", "Python 3.6"])
-def python(request):
-    return sys.executable if request.param == "this Python" else python36()
+@pytest.fixture
+def python():
+    return sys.executable
 
 
 class Session:
@@ -164,7 +163,7 @@ class TestRelay:
         connection, _ = listener.accept()
         with connection:
             said = b""
-            while data := connection.recv(100):
+            for data in iter(lambda: connection.recv(100), b""):
                 said += data
             connection.sendall(said.upper())
 

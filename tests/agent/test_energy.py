@@ -151,7 +151,7 @@ POWERS = st.floats(0.1, 200.0)
 def lines(draw):
     times = draw(TIMES)
     powers = draw(st.lists(POWERS, min_size=len(times), max_size=len(times)))
-    return [PowerSample(1e-3 * time, power) for time, power in zip(times, powers, strict=True)]
+    return [PowerSample(1e-3 * time, power) for time, power in zip(times, powers)]
 
 
 @st.composite

@@ -12,7 +12,7 @@ from tests.agent.running import RunningAgent
 
 def ask(path, capsys, *options):
     code = main(["health", "--socket", str(path), *options])
-    return code, *capsys.readouterr()
+    return (code, *capsys.readouterr())
 
 
 def test_an_agent_that_answers(tmp_path, capsys):

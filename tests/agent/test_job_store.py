@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from edgesynth_agent.errors import NotFoundError, StorageError
@@ -116,10 +117,26 @@ def test_a_trace_that_is_dropped_is_told(store):
     assert store.document("a")["trace_bytes"] is None
 
 
-def test_a_damaged_file_and_a_newer_one_are_told(tmp_path, path):
-    (tmp_path / "damaged").write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageError, match="not a database"):
-        JobStore(str(tmp_path / "damaged"))
+def test_damaged_files_are_moved_aside_and_never_fill_the_disk(tmp_path, path):
+    for number in range(12):
+        Path(path).write_bytes(b"no database %d" % number * 1000)
+        Path(path + "-wal").write_bytes(b"its log %d" % number)
+        store = JobStore(path)
+        assert store.moved == f"{path}.damaged-{min(number, 8) + 1}"
+        assert store.damaged[-1] == store.moved
+        assert Path(store.moved).read_bytes().startswith(b"no database %d" % number)
+        assert store.counts()["done"] == 0
+        store.close()
+    assert len(list(tmp_path.iterdir())) <= 1 + 2 * 9 + 2
+
+
+def test_one_that_is_sound_stays(path):
+    store = JobStore(path)
+    assert (store.moved, store.damaged) == (None, [])
+    store.close()
+
+
+def test_a_newer_file_and_a_folder_that_is_not_there_are_told(tmp_path, path):
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 99")
     newer.close()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from edgesynth.records import Measurement
+from tests.agent.schemas import Record
 
 SCHEDULE = Schedule(warmup_min_s=1.0, warmup_max_s=5.0, windows=3, window_s=2.0)
 
@@ -26,7 +26,7 @@ def run(latencies_s, schedule=SCHEDULE, power_w=None, period_s=0.01):
     power = AbsentPower("there is none") if power_w is None else FakePower(clock, power_w, period_s)
     seen = measure(engine, clock, power, schedule, lambda stage, share: None)
     document = measurement_document("host", {}, engine, 1, 0, schedule, seen)
-    return seen, Measurement.model_validate(document)
+    return seen, Record.of(document)
 
 
 class BadPower(FakePower):
@@ -39,7 +39,7 @@ def record_of(power, clock):
     engine = FakeEngine(clock, [0.25])
     engine.prepare(1, 0)
     seen = measure(engine, clock, power, SCHEDULE, lambda stage, share: None)
-    return Measurement.model_validate(measurement_document("host", {}, engine, 1, 0, SCHEDULE, seen))
+    return Record.of(measurement_document("host", {}, engine, 1, 0, SCHEDULE, seen))
 
 
 class TestProtocol:
@@ -108,7 +108,7 @@ class TestDocument:
         assert record.source == "measured"
         assert record.power_w is record.energy_mj is record.inferences_per_joule is record.idle_power_w is None
         assert all(window.energy_j is None and window.samples == 0 for window in record.windows)
-        assert record.ci95 == {"latency_ms": (250.0, 250.0), "energy_mj": None, "inferences_per_joule": None}
+        assert record.ci95 == {"latency_ms": [250.0, 250.0], "energy_mj": None, "inferences_per_joule": None}
         assert record.warnings == ["power and energy are unknown: there is none"]
 
     def test_with_a_sensor_joules_are_power_times_time(self):

@@ -7,6 +7,7 @@ import jsonschema
 from edgesynth_agent.api import ApiHandler
 
 from tests.agent import api
+from tests.agent.schemas import SCHEMAS
 
 
 def test_it_is_openapi():
@@ -33,9 +34,6 @@ def test_so_are_the_parameters():
 
 
 def test_every_reference_leads_somewhere():
-    text = json.dumps(api.openapi())
-    for ref in set(re.findall(r'"\$ref": "([^"]+)"', text)):
-        place = api.openapi() if ref.startswith("#") else json.loads((api.SCHEMAS / ref).read_text())
-        for part in ref.split("/")[1:] if ref.startswith("#") else []:
-            place = place[part]
-        assert place
+    text = (SCHEMAS / "openapi.json").read_text()
+    assert '"$ref"' in text
+    assert '"$ref"' not in json.dumps(api.openapi())

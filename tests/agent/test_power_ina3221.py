@@ -143,7 +143,9 @@ class TestReading:
             sensor.read()
         sensor.close()
 
-    @pytest.mark.parametrize("text", [b"", b"\n", b"garbage\n", b"19064\n", b"1 2 3\n", b"-\n", b"1.5 2\n"])
+    @pytest.mark.parametrize(
+        "text", [b"", b"\n", b"garbage\n", b"19064\n", b"1 2 3\n", b"-\n", b"1.5 2\n", b"-19064 -200\n"]
+    )
     def test_what_is_no_reading_is_a_value_error(self, sensor, text):
         with pytest.raises(ValueError, match=r"VDD_IN|invalid literal"):
             sensor.samples([Reading(0.0, (text,))], None)

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,6 @@ from edgesynth_agent.power import PowerSample
 from edgesynth_agent.power.polled import PolledPower, Sensor, polling_intervals_s
 
 from tests.agent.fake_sysfs import FakeSysfs
-from tests.agent.oldest_python import python36
 from tests.agent.running import until
 
 
@@ -133,7 +133,7 @@ class TestFailures:
         assert "readings failed: no answer" in trace.invalid
 
 
-PYTHON36 = """
+WATCH = """
 import json, sys, time
 from edgesynth_agent.clock import MonotonicClock
 from edgesynth_agent.energy import window_energy
@@ -152,11 +152,11 @@ print(json.dumps({"invalid": trace.invalid, "energy": energy._asdict(), "facts":
 """
 
 
-def test_python_36_measures(tmp_path):
+def test_a_process_of_its_own_measures(tmp_path):
     fake = FakeSysfs(tmp_path)
     folder = fake.iio("0-0041", 1, [("VDD_IN", 19064, 160)])
     process = subprocess.Popen(
-        [python36(), "-c", PYTHON36, str(tmp_path)],
+        [sys.executable, "-c", WATCH, str(tmp_path)],
         env={"PYTHONPATH": str(Path(edgesynth_agent.__file__).parent.parent), "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE,
     )

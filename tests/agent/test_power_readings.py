@@ -1,6 +1,5 @@
 """What is new in a row of readings, and whether a sensor can be believed."""
 
-import itertools
 import math
 
 import pytest
@@ -61,7 +60,7 @@ class TestNewReadings:
         assert set(new) <= set(row)
         assert {raw for _, raw in new} <= {raw for _, raw in row}
         if len({time_s for time_s, _ in row}) == len(row):
-            changes = [b for a, b in itertools.pairwise(row) if a.raw != b.raw]
+            changes = [b for a, b in zip(row, row[1:]) if a.raw != b.raw]
             assert set(changes) <= set(new)
 
 
@@ -75,6 +74,11 @@ class TestTrust:
 
     def test_a_sensor_that_never_changes_is_stuck(self):
         assert "stuck: 2000 readings over 20.0 s" in trace([5.0] * 2000).invalid
+
+    def test_one_that_changed_before_and_never_in_a_short_trace_is_stuck(self):
+        assert "stuck: 60 readings over 0.6 s" in trace([5.0] * 60, probed_s=0.01).invalid
+        assert trace([5.0] * 59 + [5.1], probed_s=0.01).invalid is None
+        assert trace([5.0] * 60, probed_s=0.1).invalid is None
 
     def test_a_sensor_that_stops_changing_is_stuck(self):
         assert "stuck" in trace([*self.ALIVE, *[5.5] * 1100, *self.ALIVE], probed_s=0.01).invalid

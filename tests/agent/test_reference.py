@@ -1,7 +1,6 @@
 """The comparison with what a network answered where it was exported."""
 
 import contextlib
-import io
 import zipfile
 
 import numpy as np
@@ -11,11 +10,11 @@ from edgesynth_agent.engines import FakeEngine, OnnxRuntimeEngine
 from edgesynth_agent.engines import reference as module
 from edgesynth_agent.engines.reference import compare, read_reference, require
 from edgesynth_agent.errors import EngineError, RefusedError
-from edgesynth_exporters.reference import Reference, write_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agent.models import save_conv
+from tests.agent.references import npz, write_reference
 
 IMAGES = 5
 MODEL = "a" * 64
@@ -26,11 +25,10 @@ def path(tmp_path):
     return tmp_path / "net.reference.npz"
 
 
-def save(path, factor=2.0, tolerance=0.01, **about):
-    """The reference of a network that multiplies four numbers, as the exporter writes it."""
+def save(path, factor=2.0, tolerance=0.01):
+    """The reference of a network that multiplies four numbers."""
     x = np.random.default_rng(0).standard_normal((IMAGES, 4)).astype(np.float32)
-    write_reference(path, Reference({"x": x}, {"y": factor * x}, {"y": tolerance}, {"onnx_sha256": MODEL, **about}))
-    return str(path)
+    return write_reference(path, MODEL, {"x": x}, {"y": factor * x}, {"y": tolerance})
 
 
 def engine(batch, factor=2.0):
@@ -80,7 +78,7 @@ def test_a_real_network_against_itself(path, tmp_path):
     runtime = OnnxRuntimeEngine(model)
     runtime.prepare(IMAGES, 0)
     x = np.random.default_rng(0).standard_normal((IMAGES, 3, 16, 16)).astype(np.float32)
-    write_reference(path, Reference({"x": x}, runtime.outputs({"x": x}), {"z": 1e-5}, {"onnx_sha256": MODEL}))
+    write_reference(path, MODEL, {"x": x}, runtime.outputs({"x": x}), {"z": 1e-5})
     runtime.prepare(2, 0)
     assert compare(runtime, read_reference(str(path), MODEL), 2)["passed"]
 
@@ -94,16 +92,9 @@ def test_a_reference_of_another_model_is_refused(path):
 def test_other_names_or_sizes_are_told(path, tmp_path):
     x = np.zeros((2, 4), np.float32)
     for inputs, outputs in (({"q": x}, {"y": x}), ({"x": x}, {"q": x}), ({"x": x}, {"y": x[:, :3]})):
-        tolerance = dict.fromkeys(outputs, 1.0)
-        write_reference(path, Reference(inputs, outputs, tolerance, {"onnx_sha256": MODEL}))
+        write_reference(path, MODEL, inputs, outputs, dict.fromkeys(outputs, 1.0))
         with pytest.raises(EngineError, match=r"the network|the outputs|output 'y'"):
             compare(engine(2), read_reference(str(path), MODEL), 2)
-
-
-def npz(**arrays):
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
 
 
 ABOUT = np.array('{"onnx_sha256": "' + MODEL + '"}')

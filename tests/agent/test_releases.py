@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.agent import release_rig
-from tests.agent.oldest_python import python36
 from tests.agent.release_rig import PowerCut, cut_before, deploy, id_of, stage, whole
 
 
@@ -33,14 +31,6 @@ class TestPowerCuts:
     @pytest.mark.parametrize("check", release_rig.CHECKS, ids=lambda check: check.__name__)
     def test_at_every_change(self, check, tmp_path):
         check(str(tmp_path))
-
-    def test_under_python_36(self, tmp_path):
-        package = Path(store.__file__).parents[2]
-        command = [python36(), release_rig.__file__, tmp_path]
-        said = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(package)}, check=False, capture_output=True, text=True
-        )
-        assert (said.returncode, said.stdout) == (0, f"{len(release_rig.CHECKS)} checks\n"), said.stderr
 
     def test_the_rig_would_see_a_release_that_is_not_whole(self, layout):
         deploy(layout, "cam", b"old")

@@ -40,6 +40,8 @@ def test_a_good_request_is_what_was_asked():
         ("batch", 1.0),
         ("batch", True),
         ("batch", 1025),
+        ("batch", 10**400),
+        ("limit_s", 10**400),
         ("limit_s", 0),
         ("limit_s", 1e9),
         ("limit_s", 3.0),

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import re
 
 import pytest
 from edgesynth_agent.clock import FakeClock
@@ -77,6 +78,9 @@ def lines_of(path):
         lambda lines: lines[:1],
         lambda lines: [b"{}", *lines[1:]],
         lambda lines: [lines[0].replace(b'"windows": 3', b'"windows": 4'), *lines[1:]],
+        lambda lines: [lines[0].replace(b'"windows": 3', b'"windows": 99999999999'), *lines[1:]],
+        lambda lines: [lines[0].replace(b'"windows": 3', b'"windows": -1'), *lines[1:]],
+        lambda lines: [re.sub(rb'"conditions": \d+', b'"conditions": 99999999999', lines[0]), *lines[1:]],
         lambda lines: [*lines[:1], lines[1].replace(b'"inferences": ', b'"inferences": 9'), *lines[2:]],
         lambda lines: [*lines[:1], b'{"start_s": 0, "end_s": 1, "inferences": 99999999999}', *lines[2:]],
         lambda lines: [*lines[:2], b'["x"]', *lines[3:]],

@@ -28,7 +28,15 @@ def settings(path):
 
 
 def run(*command, **options):
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run(
+        command,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from edgesynth_agent.errors import RefusedError, StorageError
 from edgesynth_agent.room import Room
 from edgesynth_agent.sidecar import check_form, read_calibration
 from edgesynth_agent.store import FILE, MODEL, UploadStore
-from edgesynth_exporters.quantize import calibration_cache
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agent.models import save_conv
+from tests.agent.references import calibration_cache, npz
 from tests.agent.stores import file_store
 
-SCALES = calibration_cache({"input": 1.0, "/stem/Conv: output": 2.5}, "8.2.1").encode()
+SCALES = calibration_cache({"input": 1.0, "/stem/Conv: output": 2.5})
 
 
 @pytest.fixture
@@ -27,12 +27,6 @@ def write(tmp_path):
         return str(tmp_path / "file")
 
     return write
-
-
-def npz(**arrays):
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def put(store, data):

@@ -18,7 +18,6 @@ from edgesynth_agent.tegrastats import parse_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agent.oldest_python import python36
 from tests.needs import need
 
 DATA = Path(__file__).parent / "data" / "tegrastats"
@@ -50,8 +49,8 @@ class TestRealLines:
         assert got["rails"] == {rail: self.rail(*values) for rail, values in want["rails"].items()}
         assert got["cpu"] == [self.core(text) for text in want["cpu"]]
         for field in ("gpu", "emc"):
-            assert got[field] == dict(zip(("load", "mhz"), want[field], strict=True)), field
-        time_s = want["t"] and datetime.datetime.fromisoformat(want["t"] + "+00:00").timestamp()
+            assert got[field] == dict(zip(("load", "mhz"), want[field])), field
+        time_s = want["t"] and datetime.datetime.strptime(want["t"] + "+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp()
         assert got["t"] == time_s
 
     @staticmethod
@@ -297,7 +296,8 @@ class TestCommand:
         return subprocess.run(
             [sys.executable, "-m", "edgesynth_agent", "tegrastats", *arguments],
             input=data,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             check=False,
             timeout=60,
         )
@@ -370,10 +370,10 @@ class TestCommand:
         assert process.returncode == 3
         assert process.stderr.count(b"\n") == 1
 
-    def test_python_36_prints_the_same(self):
+    def test_prints_what_the_parser_says(self):
         for path in sorted(DATA.glob("*.log")):
             done = subprocess.run(
-                [python36(), "-m", "edgesynth_agent", "tegrastats", str(path)],
+                [sys.executable, "-m", "edgesynth_agent", "tegrastats", str(path)],
                 env={"PYTHONPATH": str(Path(edgesynth_agent.__file__).parent.parent)},
                 stdout=subprocess.PIPE,
                 check=True,

@@ -1,23 +1,20 @@
 """TensorRT as an engine: each release runs here as a fake that has the names of that release and no others."""
 
-import importlib.util
 import sys
 import types
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from edgesynth_agent.engines import TensorRtEngine
 from edgesynth_agent.engines.buffers import HostBuffers, PyCudaBuffers
 from edgesynth_agent.engines.tensorrt_builder import Order, build_plan
-from edgesynth_agent.errors import EngineError, RefusedError
+from edgesynth_agent.errors import EngineError
 
 from tests.agent import fake_pycuda
 from tests.agent.contract import BuffersContract, EngineContract
 from tests.agent.engine_models import save_layers
 from tests.agent.fake_tensorrt import RELEASES, make
 from tests.agent.fake_tensorrt_runtime import answer, run_pending
-from tests.needs import need
 
 WAYS = {"8.2": "execute_async_v2", "8.4": "execute_async_v2"}
 
@@ -171,43 +168,3 @@ def test_without_pycuda_the_sentence_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycuda", None)
     with pytest.raises(EngineError, match="pip install pycuda"):
         PyCudaBuffers()
-
-
-class TestRealNames:
-    """TensorRT-RTX is the one real module that imports without a GPU: what it has, 10 and 11 have."""
-
-    @pytest.fixture
-    def trt(self):
-        need(importlib.util.find_spec("tensorrt_rtx"), "tensorrt_rtx: pip install 'edgesynth[tensorrt-rtx]'")
-        return importlib.import_module("tensorrt_rtx")
-
-    @pytest.mark.parametrize(
-        ("owner", "names"),
-        [
-            ("ICudaEngine", "num_io_tensors get_tensor_name get_tensor_mode get_tensor_shape get_tensor_dtype"),
-            ("ICudaEngine", "create_execution_context"),
-            ("IExecutionContext", "set_input_shape get_tensor_shape set_tensor_address execute_async_v3 execute_v2"),
-            ("Runtime", "deserialize_cuda_engine"),
-            ("Builder", "create_optimization_profile"),
-            ("IOptimizationProfile", "set_shape"),
-            ("IBuilderConfig", "add_optimization_profile"),
-            ("TensorIOMode", "INPUT OUTPUT"),
-        ],
-    )
-    def test_the_fake_has_no_name_that_is_not_real(self, trt, owner, names):
-        assert [name for name in names.split() if not hasattr(getattr(trt, owner), name)] == []
-        fake = vars(getattr(make("11"), owner, object))
-        public = [name for name, value in fake.items() if name[0] != "_" and isinstance(value, (Callable, property))]
-        assert [name for name in public if not hasattr(getattr(trt, owner), name)] == []
-
-    @pytest.mark.parametrize("batch", [1, 3])
-    def test_an_open_batch_is_built_for_one(self, trt, tmp_path, batch):
-        path = save_layers(tmp_path / "net.onnx", batch="n")
-        plan = build_plan(trt, Order(str(path), "fp32", 64, batch=batch))
-        assert plan.inputs[0]["shape"] == [batch, 3, 8, 8]
-        assert plan.outputs[0]["shape"] == [batch, 8, 6, 6]
-
-    def test_an_open_batch_without_a_number_is_refused(self, trt, tmp_path):
-        path = save_layers(tmp_path / "net.onnx", batch="n")
-        with pytest.raises(RefusedError, match="is open"):
-            build_plan(trt, Order(str(path), "fp32", 64))

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import itertools
 import os
 
 import pytest
@@ -65,7 +64,7 @@ class TestParts:
         data = models[0]
         store = model_store(tmp_path_factory.mktemp("store"))
         edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
-        for first, end in itertools.pairwise(edges):
+        for first, end in zip(edges, edges[1:]):
             assert digest_of(data) not in store
             assert store.offset(digest_of(data)) == first
             part = io.BytesIO(data[first:end])
@@ -165,6 +164,38 @@ class TestRoom:
         store.put_part(digest_of(data), io.BytesIO(data[:300]), 0, 300, len(data))
         put(store, models[1])
         assert store.offset(digest_of(data)) == 0
+
+    def test_what_is_announced_counts_before_it_is_here(self, root, models):
+        """Two at once, each of which would find room for itself."""
+        store = self.bounded(root, models, 1)
+        first, second = models[:2]
+
+        class Nested:
+            def read(self, size):
+                put(store, second)
+
+        with pytest.raises(StorageError, match="on its way"):
+            store.put_part(digest_of(first), Nested(), 0, len(first), len(first))
+        assert digest_of(second) not in store
+        put(store, second)
+
+    def test_so_it_does_on_the_disk(self, store, models, monkeypatch):
+        first, second = models[:2]
+        real = os.statvfs
+
+        def tight(path):
+            status = real(path)
+            free = 64 * 1024 * 1024 + len(first) + len(second) // 2
+            return os.statvfs_result([1, 1, *status[2:4], free, *status[5:10]])
+
+        class Nested:
+            def read(self, size):
+                put(store, second)
+
+        monkeypatch.setattr(os, "statvfs", tight)
+        with pytest.raises(StorageError, match="on the disk"):
+            store.put_part(digest_of(first), Nested(), 0, len(first), len(first))
+        put(store, second)
 
     def test_what_is_not_here_cannot_be_used(self, store):
         with pytest.raises(NotFoundError):

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from edgesynth_agent.countdown import BUILDING
 from edgesynth_agent.run_trace import recompute
-from edgesynth_exporters.quantize import calibration_cache
-from edgesynth_exporters.reference import Reference, write_reference
 
-from edgesynth.records import Measurement
 from tests.agent import fake_pycuda
 from tests.agent.engine_models import save_layers
 from tests.agent.fake_tensorrt import RELEASES, install
 from tests.agent.fake_tensorrt_runtime import answer
+from tests.agent.references import calibration_cache, write_reference
+from tests.agent.schemas import Record
 
 PACKAGE = Path(edgesynth_agent.__file__).parent
 SCHEDULE = {"warmup_min_s": 0.01, "warmup_max_s": 0.05, "windows": 3, "window_s": 0.02}
@@ -48,9 +47,7 @@ class Device:
     def reference(self, error=0.0, images=3):
         path = self.folder / "net.reference.npz"
         x = np.random.default_rng(0).standard_normal((images, 3, 8, 8)).astype(np.float32)
-        about = {"onnx_sha256": self.digest}
-        write_reference(path, Reference({"x": x}, {"y": answer(x) + error}, {"y": 1e-3}, about))
-        return str(path)
+        return write_reference(path, self.digest, {"x": x}, {"y": answer(x) + error}, {"y": 1e-3})
 
     def run(self, release="8.2", request=(), **order):
         """The last event of the worker."""
@@ -93,16 +90,16 @@ class Device:
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_job_on_every_release(device, release):
     result = device.run(release, reference=device.reference())["result"]
-    record = Measurement.model_validate(result)
+    record = Record.of(result)
     assert (record.engine.backend, record.engine.version, record.engine.batch) == ("tensorrt", release + ".1", 2)
     assert record.latency_ms is not None
     assert record.reference is not None
-    assert record.reference.model_dump() == {
+    assert record.reference == {
         "images": 3,
         "max_abs_error": pytest.approx(0, abs=1e-5),
         "argmax_agreement": 1.0,
         "passed": True,
-        "outputs": {"y": {**record.reference.outputs["y"].model_dump(), "tolerance": 1e-3, "passed": True}},
+        "outputs": {"y": {**record.reference.outputs["y"], "tolerance": 1e-3, "passed": True}},
     }
     assert json.loads(json.dumps(recompute(str(device.folder / "trace.gz")))) == result
     assert any("throttling there would have gone unseen" in warning for warning in record.warnings)
@@ -151,7 +148,7 @@ def test_a_build_is_a_stage_of_its_own_and_a_plan_that_is_kept_is_none(device, t
 
 def test_scales_come_from_a_calibration_cache(device, tmp_path):
     scales = tmp_path / "net.calibration"
-    scales.write_text(calibration_cache({"x": 1.0, "y": 2.0}, "8.2.1"))
+    scales.write_bytes(calibration_cache({"x": 1.0, "y": 2.0}))
     result = device.run(request={"precision": "int8", "calibration": "c" * 64}, calibration=str(scales))["result"]
     assert result["engine"]["precision"] == "int8"
     assert "INT8" in result["engine"]["flags"]["builder_flags"]

@@ -7,8 +7,8 @@ import pytest
 from edgesynth.cli.main import run
 from edgesynth.devices import Schedule, jobs
 from tests.agent.models import save_conv
-from tests.agent.references import IMAGES, save_reference
 from tests.devices.played import played_tx2
+from tests.devices.references import IMAGES, save_reference
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from edgesynth.devices import beside
 from tests.agent.models import save_conv
-from tests.agent.references import save_reference
+from tests.devices.references import save_reference
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from edgesynth.devices import AgentClient, Deadline, JobRequest, Schedule
+from edgesynth.devices import AgentClient, Deadline, HeldLease, JobRequest, Schedule
 from edgesynth.devices import upload as upload_module
 from edgesynth.devices import watch as watch_module
 from edgesynth.devices.http import AgentHttp
 from edgesynth.errors import ConnectionLostError, DeviceError
 from tests.agent.models import save_conv
-from tests.agent.references import save_reference
 from tests.agent.running import RunningAgent
 from tests.devices.lines import BreakingLine, breaking_line
+from tests.devices.references import save_reference
 
 SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
 LONG = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.5)
@@ -39,12 +39,19 @@ def client(line: BreakingLine) -> AgentClient:
 
 
 @pytest.fixture(autouse=True)
-def free(agent: RunningAgent) -> Iterator[None]:
+def free(agent: RunningAgent, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody holds the device afterwards, also where the line broke before its release."""
+    taken: list[HeldLease] = []
+    take = AgentClient.lease
+
+    def remembering(client: AgentClient, holder: str) -> HeldLease:
+        taken.append(take(client, holder))
+        return taken[-1]
+
+    monkeypatch.setattr(AgentClient, "lease", remembering)
     yield
-    lease = agent.ask("GET", "/v1/lease")[1]["lease"]
-    if lease is not None:
-        agent.ask("DELETE", f"/v1/leases/{lease['id']}")
+    for lease in taken:
+        agent.ask("DELETE", f"/v1/leases/{lease.id}")
 
 
 @pytest.fixture(autouse=True)

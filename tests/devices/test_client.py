@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgesynth.devices import AgentClient, Deadline, HostAgent, JobRequest, Schedule
+from edgesynth.devices import upload as upload_module
 from edgesynth.errors import DeviceError, ModelFileError
 from tests.agent.models import save_conv
 
@@ -116,6 +117,20 @@ def test_one_job_at_a_time_and_its_end(client: AgentClient, tmp_path: Path) -> N
         assert client.cancel(job.id).status == "cancelled"
         with pytest.raises(DeviceError, match="cancelled"):
             client.wait(job.id, Deadline(1))
+
+
+def test_an_upload_while_a_job_runs_is_its_holders(
+    client: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_module, "PATIENCE_S", 0.0)
+    model, other = (save_conv(tmp_path / f"{seed}.onnx", seed=seed) for seed in (11, 12))
+    request = JobRequest(model=client.upload(model), target="host", batch=1, limit_s=60, schedule=LONG)
+    with client.lease("first") as lease:
+        job = client.submit(request, lease)
+        with pytest.raises(DeviceError, match=f"job {job.id} of first runs, and an upload would disturb"):
+            client.upload(other)
+        client.upload(other, lease)
+        assert not client.job(job.id).ended
 
 
 def test_a_lease_is_renewed_for_as_long_as_it_is_held(client: AgentClient) -> None:

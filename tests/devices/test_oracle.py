@@ -24,9 +24,9 @@ from edgesynth.devices import (
 )
 from edgesynth.errors import DeviceError
 from tests.agent.models import save_conv
-from tests.agent.references import IMAGES, save_reference
 from tests.agent.running import children
 from tests.devices.contract import OracleContract
+from tests.devices.references import IMAGES, save_reference
 
 SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
 

@@ -147,6 +147,8 @@ class Ina3221Sensor(Sensor):
             numbers = [int(word) for text in own if isinstance(text, bytes) for word in text.split()]
             if len(numbers) != len(rail.unit.split()):
                 raise ValueError("{} of {}".format(own, rail.name))
+            if len(numbers) == 2 and numbers[0] < 0:  # times a negative current it would be power that looks well
+                raise ValueError("{} mV on {}".format(numbers[0], rail.name))
             product = numbers[0] * numbers[-1] if len(numbers) == 2 else numbers[0]
             watts += product * _WATTS[rail.unit]
         return watts

@@ -13,7 +13,7 @@ Raw = Tuple[Hashable, ...]
 _LEAST_CHANGES = 3
 # Both periods are means of what was seen, so they may differ by as much where they are the same.
 _AS_FAST = 1.1
-# A sensor is stuck when it reads the same for so many of its own updates, and for so long.
+# A sensor is stuck when it reads the same for so many of its own updates, and for so long or from beginning to end.
 _STUCK_UPDATES = 30
 _STUCK_READINGS = 50
 _STUCK_S = 10.0
@@ -95,14 +95,19 @@ def _why_failed(readings: Sequence[Reading], failed: Sequence[str]) -> Optional[
 
 
 def _why_stuck(readings: Sequence[Reading], period_s: Optional[float]) -> Optional[str]:
-    """Whether the sensor said the same for longer than a live one does: even steady power moves its last digits."""
+    """Whether the sensor said the same for longer than a live one does: even steady power moves its last digits.
+
+    A trace goes from idle to work and back to idle, so one that never changes is stuck however short it is; but only
+    where the sensor has been seen to change, since else nothing says how often it would.
+    """
     longest_s, count, since = 0.0, 0, 0
     for index in range(1, len(readings)):
         if readings[index].raw != readings[since].raw:
             since = index
         if readings[index].time_s - readings[since].time_s > longest_s:
             longest_s, count = readings[index].time_s - readings[since].time_s, index - since + 1
-    limit_s = max(_STUCK_S, _STUCK_UPDATES * (period_s or 0.0))
+    never_changed = period_s is not None and count == len(readings)
+    limit_s = max(0.0 if never_changed else _STUCK_S, _STUCK_UPDATES * (period_s or 0.0))
     if longest_s < limit_s or count < _STUCK_READINGS:
         return None
     return "the sensor is stuck: {} readings over {:.1f} s were all the same".format(count, longest_s)

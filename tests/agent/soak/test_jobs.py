@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgesynth_agent.job_store import TERMINAL
 
-from tests.agent import api
+from tests.agent import schemas
 from tests.agent.models import save_conv
 from tests.agent.running import RunningAgent, children, gone, job_request, until
 
@@ -116,7 +116,7 @@ def test_every_job_ends_once_and_none_is_lost_or_doubled(tmp_path):
             soak.one(index)
     finally:
         soak.stop(signal.SIGTERM)
-    database = sqlite3.connect(tmp_path / "models/jobs.sqlite")
+    database = sqlite3.connect(str(tmp_path / "models" / "jobs.sqlite"))
     rows = database.execute("SELECT number, id, key, status, reason, result, error FROM jobs").fetchall()
     assert {key: (job_id, status) for _, job_id, key, status, _, _, _ in rows} == soak.expected
     assert len(rows) == JOBS
@@ -129,7 +129,7 @@ def test_every_job_ends_once_and_none_is_lost_or_doubled(tmp_path):
         assert events[-1]["status"] == status
         assert (result is not None) == (status == "done") == (error is None) == (reason is None)
         if result is not None:
-            api.validator({"$ref": "measurement-1.json"}).validate(json.loads(result))
+            schemas.check(json.loads(result), schemas.schema("measurement-1.json"))
         assert (tmp_path / f"models/traces/{job_id}.jsonl.gz").exists() == (status == "done")
     database.close()
     ended = {status: sum(row[3] == status for row in rows) for status in TERMINAL}
