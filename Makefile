@@ -6,7 +6,7 @@ READY := .venv/.ready
 # Besides the one above; each has its pins in tests/agent/requirements.
 AGENT_PYTHONS := 3.6 3.8 3.10
 
-.PHONY: demo test test-agent test-agent-pythons test-device soak-agent check format agent clean
+.PHONY: demo test test-agent test-agent-pythons test-device soak-agent soak-device check format agent clean
 
 demo: $(READY)  ## a generator learned on real images, three FermiNets, a page to open
 	scripts/demo $(BIN)/edgesynth runs/demo
@@ -28,6 +28,10 @@ test-device: $(READY)  ## virtual boards that boot: as root on Linux
 soak-agent: $(READY)  ## the same in full: 100,000 requests, 5,000 jobs with kills; some hours
 	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=1000 \
 	    $(BIN)/python -m pytest -q -s tests/agent/test_raw_sockets.py tests/agent/test_job_store.py tests/agent/soak
+
+soak-device: $(READY)  ## every fault in every state of a deploy, and 100 deploys rolled back; an hour
+	EDGESYNTH_FAULT_CELLS=all EDGESYNTH_DEPLOY_CYCLES=100 \
+	    $(BIN)/python -m pytest -q -s tests/deploy/test_fault_matrix.py tests/deploy/test_cycles.py
 
 check: $(READY)  ## lint, format, types, and the agent's Python 3.6
 	$(BIN)/ruff check .

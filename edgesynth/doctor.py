@@ -79,7 +79,7 @@ def _gpu() -> Iterator[Finding]:
 def _sensors(sys_root: Path) -> Iterator[Finding]:
     found = [name for name, pattern in POWER_SENSORS.items() if any(sys_root.glob(pattern))]
     if found:
-        detail = f"{', '.join(found)}; this version's agent reads none yet, so energy stays unknown"
+        detail = f"{', '.join(found)}: the agent reads it, where it is allowed to (docs/measuring.md)"
     else:
         detail = "none: energy is unknown on this machine; edgesynth estimate tells a model's figure for a TX2"
     yield Finding("power sensor", bool(found), False, detail)

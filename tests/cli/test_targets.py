@@ -137,13 +137,14 @@ SYNTH = ["synth", "--data", "digits", "--prototype", "resnet8"]
     ],
 )
 @pytest.mark.parametrize(
-    ("target", "instead"), [("tx2", "use tx2-sim, the model of a tx2"), ("orin-nano", "no model of it")]
+    ("target", "instead"),
+    [("tx2", "; or use tx2-sim, the model of a tx2"), ("orin-nano", "write it like orin-nano@ssh://user@board")],
 )
-def test_a_board_cannot_be_measured_from_here(arguments, target, instead, no_agent, capsys, tmp_path, monkeypatch):
+def test_a_board_without_an_address(arguments, target, instead, no_agent, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run([*arguments, "--target", target]) == 2
     said = one_line(capsys)
-    assert f"{target} is a board that has to be reached" in said
+    assert f"{target} is a board, say where it is" in said
     assert instead in said
     assert not (tmp_path / "runs").exists()
 
