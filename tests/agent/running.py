@@ -173,5 +173,8 @@ class RunningAgent:
 
     def sockets(self):
         """Inodes of the sockets that the agent itself holds."""
-        links = [os.readlink(str(link)) for link in Path(f"/proc/{self.process.pid}/fd").iterdir()]
+        links = []
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                links.append(os.readlink(str(link)))
         return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}

@@ -72,8 +72,9 @@ class TestLeases:
 
     def test_without_heartbeats_the_job_ends_and_the_device_is_free(self, agent, model):
         begin_s = time.monotonic()
-        agent.take_lease(ttl_s=2)
+        beat = f"/v1/leases/{agent.take_lease(ttl_s=2)}/heartbeat"
         job_id = agent.submit(job_request(model, window_s=10))
+        until(lambda: agent.ask("POST", beat, "")[0] == 200 and agent.job(job_id)["stage"] == "measuring")
         pid = agent.measuring(job_id)
         job = agent.ended(job_id)
         assert (job["status"], job["reason"]) == ("cancelled", "lease_ended")

@@ -34,7 +34,7 @@ class TestAnswers:
     def test_health(self, agent):
         assert agent.ask("GET", "/v1/health") == (
             200,
-            {"status": "ok", "version": edgesynth_agent.__version__, "busy": False, "job": None},
+            {"status": "ok", "version": edgesynth_agent.__version__, "busy": False, "job": None, "warnings": []},
         )
 
     def test_device_facts(self, agent):
