@@ -26,7 +26,7 @@ test-device: $(READY)  ## virtual boards that boot: as root on Linux
 	$(BIN)/python -m pytest -q tests/virtual_device tests/deploy
 
 soak-agent: $(READY)  ## the same in full: 100,000 requests, 5,000 jobs with kills; some hours
-	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=1000 \
+	EDGESYNTH_API_REQUESTS=100000 EDGESYNTH_SOAK_JOBS=5000 EDGESYNTH_STORE_KILLS=200 \
 	    $(BIN)/python -m pytest -q -s tests/agent/test_raw_sockets.py tests/agent/test_job_store.py tests/agent/soak
 
 soak-device: $(READY)  ## every fault in every state of a deploy, and 100 deploys rolled back; an hour

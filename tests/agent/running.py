@@ -100,11 +100,18 @@ class RunningAgent:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_LIMIT_S)
         try:
-            connection.connect(str(self.socket_path))
-        except OSError:
+            until(lambda: self._connected(connection))
+        except (OSError, AssertionError):
             connection.close()
             raise
         return connection
+
+    def _connected(self, connection):
+        try:
+            connection.connect(str(self.socket_path))
+        except BlockingIOError:  # as many wait already as the agent lets wait
+            return False
+        return True
 
     def say(self, data):
         """Raw bytes in, raw bytes out until the agent closes."""
