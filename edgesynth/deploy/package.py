@@ -113,7 +113,12 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
         raise EdgesynthError(f"{path} was exported for {record.target.name}: export it for {target.name}")
     if precision not in (None, record.precision):
         raise EdgesynthError(f"{path} was exported in {record.precision}: export it in {precision}")
-    files = {role: path.with_name(entry.path) for role, entry in record.files.items() if role in ROLES}
+    named = {role: entry.path for role, entry in record.files.items() if role in ROLES}
+    if named.get("onnx") != path.name or "reference" not in named or not (record.inputs and record.inputs[0].shape):
+        raise ModelFileError(f"{manifest} does not describe {path.name} and a reference for it: export it again")
+    if any(not name or name != Path(name).name for name in named.values()):
+        raise ModelFileError(f"{manifest} names files that do not lie beside it: export it again")
+    files = {role: path.with_name(name) for role, name in named.items()}
     for role, file in files.items():
         if _described(file)["sha256"] != record.files[role].sha256:
             raise ModelFileError(f"{file} is not the one that {manifest.name} is of: export it again")

@@ -53,6 +53,25 @@ class TestExport:
         with pytest.raises(ModelFileError, match="export it again"):
             open_package(str(exported), TX2, None)
 
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda record: record["files"]["onnx"].update(path="other.onnx"), "does not describe m.onnx"),
+            (lambda record: record["files"].pop("onnx"), "does not describe m.onnx"),
+            (lambda record: record["files"].pop("reference"), "does not describe m.onnx"),
+            (lambda record: record.update(inputs=[]), "does not describe m.onnx"),
+            (lambda record: record["files"]["reference"].update(path="../x.npz"), "do not lie beside it"),
+            (lambda record: record["files"]["reference"].update(path=""), "do not lie beside it"),
+        ],
+    )
+    def test_a_record_of_other_files_is_refused(self, exported, change, words):
+        manifest = exported.with_suffix(".export.json")
+        record = json.loads(manifest.read_text())
+        change(record)
+        manifest.write_text(json.dumps(record))
+        with pytest.raises(ModelFileError, match=words):
+            open_package(str(exported), TX2, None)
+
 
 class TestBareFile:
     @pytest.mark.parametrize("precision", ["fp32", "fp16"])
