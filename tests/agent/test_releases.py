@@ -111,6 +111,16 @@ class TestReleases:
             store.activate(layout, "cam", id_of(b"new"))
         assert whole(layout, "cam") == id_of(b"old")
 
+    def test_what_is_damaged_is_not_committed(self, layout):
+        deploy(layout, "cam", b"old")
+        store.begin(layout, "cam", id_of(b"new"), "tests")
+        stage(layout, "cam", b"new")
+        store.activate(layout, "cam", id_of(b"new"))
+        (Path(layout.current("cam")) / "model.onnx").write_bytes(b"no")
+        with pytest.raises(RefusedError, match="SHA-256 differs"):
+            store.commit(layout, "cam", id_of(b"new"), 2)
+        assert store.undo(layout, "cam") == id_of(b"old") == whole(layout, "cam")
+
     def test_the_way_back_needs_no_room(self, layout, monkeypatch):
         deploy(layout, "cam", b"old")
         store.begin(layout, "cam", id_of(b"new"), "tests")

@@ -234,6 +234,20 @@ class TestFailures:
         failed(board.deployment(0.75, observer=observer), StorageError)
         assert [path.name for path in (board.current.parent / "releases").iterdir()] == [old]
 
+    def test_a_damaged_current_release_stays_until_there_is_another(self, board):
+        first = board.deploy(0.75)
+        (board.current / "reference.npz").write_bytes(b"no")
+
+        def observer(name, when):
+            if (name, when) == ("build", "before"):
+                raise DeviceError("board: a fault of the test")
+
+        failed(board.deployment(0.75, observer=observer))
+        assert (board.current / "model.onnx").is_file()
+        again = board.deploy(0.75)
+        assert (again.outcome, again.release) == ("deployed", first.release)
+        assert whole(board) == first.release
+
     def test_wrong_answers(self, board, old):
         request = board.request(0.75)
         reference = request.package.files["reference"]

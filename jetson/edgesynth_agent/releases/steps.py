@@ -78,8 +78,8 @@ class Steps:
         folder = self._layout.release(order.name, identity)
         if state == "current":
             return {"id": identity, "state": state, "folder": folder, "files": {}}
-        if state == "partial":
-            disk.remove_tree(folder)  # one that something was changed in
+        if state == "partial" and store.current_id(self._layout, order.name) != identity:
+            disk.remove_tree(folder)  # damaged; the current one stays until another takes its place
         store.begin(self._layout, order.name, identity, self._holder)
         self._work = Work(order, identity, state == "complete")
         if state == "complete":

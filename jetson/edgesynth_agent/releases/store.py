@@ -88,8 +88,10 @@ def mark(layout: Layout, name: str, state: str) -> None:
 def seal(layout: Layout, name: str, release_id: str, manifest: Dict[str, Any]) -> None:
     """Make a release of what lies in its partial folder: all of it on the disk, then the manifest, then the name.
 
-    Raises RefusedError where a file is not what the manifest says.
+    One of that name that was damaged goes when this one is ready. Raises RefusedError where a file is not what the
+    manifest says.
     """
+    place = layout.release(name, release_id)
     partial = layout.partial(name, release_id)
     kept = {entry["path"] for entry in manifest["files"].values()}
     with disk.told(partial):
@@ -106,7 +108,9 @@ def seal(layout: Layout, name: str, release_id: str, manifest: Dict[str, Any]) -
     problems = [each for each in problems_of(partial) if not each.startswith(MANIFEST + " is of")]
     if problems:
         raise RefusedError(problems[0], "release {} of {}".format(release_id, name), "deploy again")
-    disk.rename(partial, layout.release(name, release_id))
+    if os.path.isdir(place):
+        disk.rename(place, place + _GONE)  # `undo` brings it back where the next line was not reached
+    disk.rename(partial, place)
 
 
 def activate(layout: Layout, name: str, release_id: str) -> None:
@@ -131,6 +135,9 @@ def commit(
     """The deploy is good: it is in the history, and only the `keep` newest releases stay. Those that went."""
     if current_id(layout, name) != release_id:
         raise RefusedError("it is not the current one", "release {} of {}".format(release_id, name), "deploy again")
+    problems = problems_of(layout.release(name, release_id))
+    if problems:
+        raise RefusedError(problems[0], "release {} of {}".format(release_id, name), "deploy again")
     if measurement is not None:
         folder = os.path.join(layout.model(name), _MEASUREMENTS)
         disk.make_folder(folder)
@@ -150,6 +157,10 @@ def undo(layout: Layout, name: str) -> Optional[str]:
     if document is None:
         return current_id(layout, name)
     now, before = current_id(layout, name), document["from"]
+    if now is not None:
+        place = layout.release(name, now)
+        if not os.path.isdir(place) and os.path.isdir(place + _GONE):
+            disk.rename(place + _GONE, place)
     committed = history(layout, name)[-1:] == [document["id"]] and now == document["id"]
     if now != before and not committed:
         back = os.path.join(layout.model(name), _BACK)
