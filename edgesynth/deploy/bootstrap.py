@@ -63,9 +63,11 @@ def probe(transport: Transport, agent: AgentFile, user: bool = False) -> Probe:
 
 
 @contextmanager
-def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: bool) -> Iterator[list[str]]:
-    """The words that start this agent on the device, as root unless `user`. Where it is not installed, it is sent into
-    a temporary folder that is gone afterwards.
+def agent_on_device(
+    transport: Transport, agent: AgentFile, found: Probe, user: bool
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The words that start this agent on the device, as root unless `user`, and options of its session. Where it is not
+    installed, it is sent into a temporary folder that is gone afterwards, also when the connection broke.
 
     Raises EdgesynthError where there are no rights to become root.
     """
@@ -79,11 +81,11 @@ def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: 
             )
         as_root = ["sudo", "-n"]
     if found.installed == agent.sha256:
-        yield [*as_root, *PYTHON, found.place]
+        yield [*as_root, *PYTHON, found.place], []
         return
     folder = _send(transport, agent)
     try:
-        yield [*as_root, *PYTHON, f"{folder}/edgesynth-agent.pyz"]
+        yield [*as_root, *PYTHON, f"{folder}/edgesynth-agent.pyz"], ["--sent"]
     finally:
         with suppress(DeviceError):  # it is in a folder for what is temporary
             transport.ask(shlex.join(["rm", "-rf", "--", folder]))

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from edgesynth_agent.pack import pack
 from edgesynth_agent.releases import store
 from edgesynth_agent.releases.layout import make_layout
-from edgesynth_agent.releases.relay import SocketRelay
+from edgesynth_agent.releases.relay import SocketRelay, sweep_relays
 
 from tests.agent.release_rig import deploy, id_of, stage
 
@@ -127,6 +129,23 @@ def test_what_was_not_committed_is_undone(pyz, tmp_path, how):
         assert store.pending(layout, "cam") is None
 
 
+def test_a_file_that_was_sent_goes_with_the_session(pyz, tmp_path):
+    """Not when the device is busy: then the workstation tries again."""
+    folder = tmp_path / "edgesynth.12345678"
+    folder.mkdir()
+    sent = Path(shutil.copy(str(pyz), str(folder)))
+    with Session(sys.executable, sent, tmp_path / "root") as first:
+        first.hear()
+        with Session(sys.executable, sent, tmp_path / "root", "--sent") as second:
+            second.hear()
+        assert sent.exists()
+    with Session(sys.executable, sent, tmp_path / "root", "--sent") as session:
+        session.hear()
+        session.process.stdin.close()
+        assert session.process.wait(LIMIT_S) == 0
+    assert not folder.exists()
+
+
 def test_what_a_killed_one_left_is_undone_by_the_next(pyz, tmp_path):
     layout = make_layout({}, str(tmp_path))
     with Session(sys.executable, pyz, tmp_path) as session:
@@ -166,6 +185,16 @@ class TestRelay:
             for data in iter(lambda: connection.recv(100), b""):
                 said += data
             connection.sendall(said.upper())
+
+    def test_what_a_killed_one_left(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "tmp" / "edgesynth-relay-link").symlink_to(tmp_path / "kept")
+        relay = SocketRelay(str(tmp_path / "nobody"), (os.getuid(), os.getgid()))
+        sweep_relays()
+        assert not Path(relay.path).parent.exists()
+        assert (tmp_path / "kept").exists()
 
     def test_nobody_at_the_other_end(self, tmp_path):
         relay = SocketRelay(str(tmp_path / "nobody"), (os.getuid(), os.getgid()))

@@ -157,6 +157,20 @@ class TestFailures:
         assert whole(board) == old
         assert board.deploy(0.75).outcome == "deployed"
 
+    def test_what_was_sent_for_a_session_goes_also_after_a_cut(self, board):
+        board.environment["TMPDIR"] = str(board.folder)
+        transport = board.transport()
+
+        def observer(name, when):
+            if (name, when) == ("preflight", "after"):
+                transport.cut()
+
+        failed(board.deployment(transport=transport, observer=observer))
+        end_s = time.monotonic() + 60
+        while list(board.folder.glob("edgesynth.*")):
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+
     @pytest.mark.parametrize("state", ["upload", "smoke", "activate", "measure"])
     def test_a_step_fails(self, board, old, state):
         def observer(name, when):
