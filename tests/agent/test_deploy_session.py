@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -86,6 +87,21 @@ def test_lines_in_and_out(python, pyz, tmp_path):
             assert session.hear()["error"]["kind"] == kind, line
         session.process.stdin.close()
         assert session.process.wait(LIMIT_S) == 0
+
+
+def test_modules_in_a_home_are_not_for_root(pyz, tmp_path, monkeypatch):
+    modules = tmp_path / os.path.relpath(site.getusersitepackages(), str(Path("~").expanduser()))
+    modules.mkdir(parents=True)
+    (modules / "pycuda.py").write_text("VERSION_TEXT = 'of a home'")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
+    python = os.path.realpath(sys.executable)  # one of a virtual environment has no user's modules
+    for options, seen in (((), False), (("--user",), True)):
+        with Session(python, pyz, tmp_path / "root", "--look", *options) as session:
+            session.hear()
+            session.say({"id": 1, "do": "look"})
+            version = session.hear()["result"]["runtime"]["runtimes"]["pycuda"]["version"]
+            assert (version == "of a home") is seen
 
 
 def test_one_at_a_time(pyz, tmp_path):

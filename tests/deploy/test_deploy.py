@@ -20,6 +20,7 @@ from edgesynth.deploy import deploy as driver
 from edgesynth.deploy.agent_file import AgentFile, make_agent_file
 from edgesynth.deploy.journal import journal_path
 from edgesynth.deploy.manage import rollback, status, uninstall
+from edgesynth.deploy.plan import plan
 from edgesynth.deploy.request import DeployFailedError
 from edgesynth.deploy.steps import STATES
 from edgesynth.devices.transport import LocalTransport
@@ -123,6 +124,13 @@ class TestDeploy:
         assert record.release == board.deploy().release
         planned = outcomes(board.plan())
         assert (planned["agent"], planned["upload"], planned["commit"]) == ("kept", "skipped", "skipped")
+
+    def test_modules_in_a_home_are_not_for_root(self, board):
+        for user in (False, True):
+            transport = board.transport()
+            plan(board.request(user=user), transport)
+            (session,) = [each for each in transport.commands if "deploy-session" in each]
+            assert (" -s " in session) is not user
 
     def test_into_a_home_without_root(self, board):
         record = board.deploy(user=True)

@@ -51,6 +51,9 @@ def run_session(arguments: argparse.Namespace) -> int:
     # Root would leave byte code of whatever its workers import beside it.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     layout = make_layout(os.environ, arguments.root, arguments.user)
+    if not layout.user:
+        # sudo may keep $HOME: workers see what the agent's service will see, and nothing of a home.
+        os.environ["PYTHONNOUSERSITE"] = "1"
     try:
         lock = None if arguments.look else DeployLock(layout, arguments.holder)
     except AgentError as error:
