@@ -248,6 +248,18 @@ class TestFailures:
         (partial / "model.onnx").write_bytes(b"\0" * 50)
         assert board.deploy(0.75).outcome == "deployed"
 
+    def test_a_link_in_half_an_upload_is_not_followed(self, board, old):
+        victim = board.folder / "victim"
+        victim.write_bytes(b"of another user")
+        partial = board.current.parent / "releases" / f"{board.plan(0.75).release}.partial"
+        partial.mkdir()
+        (partial / "model.onnx").symlink_to(victim)
+        (partial / "reference.npz").hardlink_to(victim)
+        (partial / "more").symlink_to(board.folder)
+        assert board.deploy(0.75).outcome == "deployed"
+        assert victim.read_bytes() == b"of another user"
+        assert whole(board)
+
     def test_a_full_disk_leaves_no_half_release(self, board, old):
         def observer(name, when):
             if (name, when) == ("build", "before"):

@@ -12,7 +12,7 @@ from edgesynth_agent.errors import EngineError, RefusedError, RequestError, Stor
 from edgesynth_agent.files import sha256_of
 from edgesynth_agent.plan import manifest_path
 from edgesynth_agent.releases import disk, store
-from edgesynth_agent.releases.handover import own, taken
+from edgesynth_agent.releases.handover import is_plain, own, taken
 from edgesynth_agent.releases.layout import Layout
 from edgesynth_agent.releases.manifest import SCHEMA, describe_files, problems_of
 from edgesynth_agent.releases.order import ENGINE, FILES, EngineKey, ReleaseOrder, parse_order, release_id
@@ -106,10 +106,14 @@ class Steps:
     def _open_partial(self) -> Dict[str, Any]:
         work, partial = self._deploying(), self._partial
         disk.make_folder(partial)
+        # An earlier deploy may have been another user's: no link of theirs is followed, and they write no more.
+        os.chown(partial, os.geteuid(), os.getegid())
         files: Dict[str, Any] = {}
         missing = 0
         for role, file in work.order.files.items():
             path = os.path.join(partial, FILES[role])
+            if not is_plain(path):
+                disk.remove(path)
             have = os.path.getsize(path) if os.path.isfile(path) else 0
             if have > file.bytes:
                 disk.remove(path)

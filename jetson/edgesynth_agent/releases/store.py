@@ -97,7 +97,9 @@ def seal(layout: Layout, name: str, release_id: str, manifest: Dict[str, Any]) -
     with disk.told(partial):
         for entry in sorted(os.listdir(partial)):
             path = os.path.join(partial, entry)
-            if entry in kept:
+            if os.path.islink(path):
+                disk.remove(path)
+            elif entry in kept:
                 os.chmod(path, 0o644)
                 disk.sync(path)
             elif os.path.isdir(path):
