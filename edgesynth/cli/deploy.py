@@ -65,6 +65,8 @@ def deploy(
         raise EdgesynthError("--rollback, --status and --uninstall are three things: give one of them")
     if dry_run and (rollback or status or uninstall):
         raise EdgesynthError("--dry-run is for deploying a network: --rollback and --uninstall would really be done")
+    if name == "":
+        raise EdgesynthError("--name is empty: give the name of a network on the device, or leave --name out")
     transport = open_transport(host, ssh_config)
     if rollback or status or uninstall:
         if network is not None:

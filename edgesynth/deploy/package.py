@@ -132,7 +132,7 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
             "network": record.name,
             "inputs": [each.model_dump(mode="json") for each in record.inputs],
             "outputs": [each.model_dump(mode="json") for each in record.outputs],
-            "source": {key: value for key, value in record.source.items() if key not in PRIVATE},
+            "source": _public(record.source),
             "export": {
                 "opset": record.opset,
                 "scheme": record.scheme.model_dump(mode="json"),
@@ -141,6 +141,14 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
         },
         warnings=tuple(record.warnings),
     )
+
+
+def _public(source: Mapping[str, Any]) -> dict[str, Any]:
+    """For a manifest that everybody on the device may read. Data may be a folder: of that the last name."""
+    public = {key: value for key, value in source.items() if key not in PRIVATE}
+    if isinstance(public.get("data"), str):
+        public["data"] = Path(public["data"]).name
+    return public
 
 
 def _bare(path: Path, target: Target, precision: Precision, note: Note) -> Package:

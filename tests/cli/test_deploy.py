@@ -99,6 +99,7 @@ def test_a_network_that_the_target_does_not_take_is_refused_first(board, tmp_pat
         (["net.onnx", "--host", "board", "--status"], "give --name, not a network"),
         (["--host", "board", "--status", "--uninstall"], "are three things"),
         (["--host", "board", "--uninstall", "--dry-run"], "--dry-run is for deploying a network"),
+        (["--host", "board", "--rollback", "--name", ""], "--name is empty"),
         (["--host", "board", "--rollback", "--dry-run"], "--dry-run is for deploying a network"),
         (["net.onnx", "--host", "board", "--target", "tx3"], "unknown target 'tx3'"),
         (["nothing.onnx", "--host", "board", "--target", "tx2"], "there is no such file"),

@@ -32,6 +32,13 @@ class TestExport:
         assert package.facts["outputs"][0]["classes"] == ["a", "b", "c", "d"]
         assert package.order("cam")["files"]["onnx"]["bytes"] == exported.stat().st_size
 
+    def test_places_on_this_machine_are_not_told(self, exported):
+        manifest = exported.with_suffix(".export.json")
+        record = json.loads(manifest.read_text())
+        record["source"] = {"kind": "run", "run": "/home/ann/runs/1", "data": "/home/ann/photos@32x32"}
+        manifest.write_text(json.dumps(record))
+        assert open_package(str(exported), TX2, None).facts["source"] == {"kind": "run", "data": "photos@32x32"}
+
     def test_the_same_export_is_the_same_order(self, exported):
         first = open_package(str(exported), TX2, None).order("cam")
         export_network(subject(), order(exported.parent, precision="fp16"))
