@@ -227,6 +227,17 @@ class TestFailures:
         assert whole(board) == old
         assert board.deploy(0.75).outcome == "deployed"
 
+    def test_what_is_damaged_after_its_trial_becomes_no_release(self, board, old):
+        def observer(name, when):
+            if (name, when) == ("activate", "before"):
+                path = next(board.root.rglob("*.partial")) / "model.onnx"
+                path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+        error = failed(board.deployment(0.75, observer=observer), RefusedByDeviceError)
+        assert "model.onnx: it was changed after it was compared and tried" in str(error)
+        assert whole(board) == old
+        assert board.deploy(0.75).outcome == "deployed"
+
     def test_half_an_upload_is_gone_on_with(self, board, old):
         class Stopping(LocalTransport):
             def send(self, file, command):

@@ -56,6 +56,7 @@ class Steps:
         self._runtime: Optional[Dict[str, Any]] = None
         self._work: Optional[Work] = None
         self._results: Dict[str, Any] = {}
+        self._built: Dict[str, Any] = {}
 
     def runtime(self) -> Dict[str, Any]:
         """What runs networks here; asked once. Safe for several threads."""
@@ -152,7 +153,7 @@ class Steps:
         work, partial = self._deploying(), self._partial
         built = disk.read_json(os.path.join(partial, _BUILD))
         if isinstance(built, dict) and self._is_whole(built):
-            self._results["engine"] = built["engine"]
+            self._results["engine"], self._built = built["engine"], built["files"]
             return dict(built["engine"], kept=True)
         self._require_room(sum(file.bytes for file in work.order.files.values()))
         out = os.path.join(partial, _OUT)
@@ -171,7 +172,7 @@ class Steps:
         described = describe_files(partial, files)
         disk.write_json(os.path.join(partial, _BUILD), {"engine": engine, "files": described})
         store.mark(self._layout, work.order.name, "built")
-        self._results["engine"] = engine
+        self._results["engine"], self._built = engine, described
         return dict(engine, kept=False)
 
     def parity(self) -> Dict[str, Any]:
@@ -259,6 +260,12 @@ class Steps:
         names = {role: FILES[role] for role in work.order.files}
         if engine["file"] is not None:
             names.update(engine=ENGINE, engine_record=manifest_path(ENGINE))
+        files = describe_files(self._partial, names)
+        tried = {role: file.sha256 for role, file in work.order.files.items()}
+        tried.update((role, entry["sha256"]) for role, entry in self._built.items())
+        changed = [names[role] for role in sorted(names) if files[role]["sha256"] != tried.get(role)]
+        if changed:
+            raise RefusedError("it was changed after it was compared and tried", changed[0], "deploy again")
         l4t, _ = board.l4t_version()
         return dict(
             work.order.facts,
@@ -269,7 +276,7 @@ class Steps:
             precision_asked=work.order.precision,
             batch=work.order.batch,
             engine=engine,
-            files=describe_files(self._partial, names),
+            files=files,
             parity=self._results["parity"],
             smoke=self._results["smoke"],
             versions={
