@@ -7,6 +7,7 @@ import shutil
 import signal
 import site
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,11 @@ import pytest
 from edgesynth_agent.pack import pack
 from edgesynth_agent.releases import store
 from edgesynth_agent.releases.layout import make_layout
+from edgesynth_agent.releases.lock import DeployLock
 from edgesynth_agent.releases.relay import SocketRelay, sweep_relays
 
 from tests.agent.release_rig import deploy, id_of, stage
+from tests.needs import need
 
 LIMIT_S = 60
 
@@ -117,6 +120,17 @@ def test_one_at_a_time(pyz, tmp_path):
             assert looking.hear()["session"] == 1
             looking.say({"id": 1, "do": "uninstall"})
             assert looking.hear()["error"]["kind"] == "RequestError"
+
+
+def test_a_folder_that_was_the_agents_becomes_roots(tmp_path):
+    need(os.geteuid() == 0, "root, to give a folder away")
+    layout = make_layout({}, str(tmp_path))
+    state = Path(layout.state)
+    state.mkdir(parents=True)
+    state.chmod(0o700)
+    os.chown(str(state), 12345, 12345)
+    DeployLock(layout, "ann@lab").close()
+    assert (state.stat().st_uid, stat.S_IMODE(state.stat().st_mode)) == (0, 0o755)
 
 
 def test_only_looking_makes_nothing(pyz, tmp_path):
