@@ -1,6 +1,7 @@
 """Releases on the disk of a device: what holds whenever the power fails, and what is refused."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -83,6 +84,14 @@ def _store_machine(folder):
 def test_any_order_of_deploys_and_rollbacks(tmp_path):
     few = settings(max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(_store_machine(tmp_path), settings=few)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "free space"), (errno.EROFS, "writable"), (errno.EACCES, "look at that place")]
+)
+def test_an_error_of_the_disk_says_what_helps(number, words):
+    with pytest.raises(StorageError, match=words), disk.told("/var/lib"):
+        raise OSError(number, os.strerror(number), "/var/lib/edgesynth")
 
 
 class TestReleases:
