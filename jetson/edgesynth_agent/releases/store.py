@@ -3,6 +3,7 @@
     models/NAME/current               a link to releases/ID, always a complete release
     models/NAME/releases/ID/          complete: its name lost `.partial` after all in it was checked and on the disk
     models/NAME/releases/ID.partial/  being made; a later deploy of the same goes on with it
+    models/NAME/releases/ID.gone/     on its way out; back again if what was to replace it did not get its name
     models/NAME/deploy.json           a deploy that has not come to its end, and what was current before it
     models/NAME/history.json          the releases that were committed, oldest first; writing it is the commit
     models/NAME/measurements/ID.json  what a release was measured to need
