@@ -63,6 +63,10 @@ def deploy(
         raise EdgesynthError("which device? give --host user@board")
     if rollback + status + uninstall > 1:
         raise EdgesynthError("--rollback, --status and --uninstall are three things: give one of them")
+    if dry_run and (rollback or status or uninstall):
+        raise EdgesynthError("--dry-run is for deploying a network: --rollback and --uninstall would really be done")
+    if name == "":
+        raise EdgesynthError("--name is empty: give the name of a network on the device, or leave --name out")
     transport = open_transport(host, ssh_config)
     if rollback or status or uninstall:
         if network is not None:
@@ -131,19 +135,13 @@ def _deploy(
 def _print(record: "DeployRecord") -> None:
     if record.outcome == "planned":
         for state in record.states:
-            typer.echo(f"{state.name:10} {'' if state.outcome == 'planned' else state.outcome + ': '}{state.detail}")
-        typer.echo(
-            f"would make {record.name} on {record.host} release {record.release}, is {record.current or 'nothing'}"
-        )
+            _say(f"{state.name:10} {'' if state.outcome == 'planned' else state.outcome + ': '}{state.detail}")
+        _say(f"would make {record.name} on {record.host} release {record.release}, is {record.current or 'nothing'}")
         return
     if record.outcome == "unchanged":
-        typer.echo(
-            f"no change: {record.name} on {record.host} is release {record.release} already ({record.seconds:.1f} s)"
-        )
+        _say(f"no change: {record.name} on {record.host} is release {record.release} already ({record.seconds:.1f} s)")
         return
-    typer.echo(
-        f"{record.name} on {record.host} is release {record.release} in {record.folder} ({record.seconds:.1f} s)"
-    )
+    _say(f"{record.name} on {record.host} is release {record.release} in {record.folder} ({record.seconds:.1f} s)")
     if record.measurement is not None:
         from edgesynth.cli.tables import print_measurement
 
@@ -161,10 +159,10 @@ def _status(transport: "Transport", name: str | None, user: bool, json_: bool) -
         document = {"schema": "edgesynth.deployed/1", "host": transport.host, "networks": networks}
         typer.echo(json.dumps(document, indent=2))
     elif not networks:
-        typer.echo(f"{transport.host}: {name or 'nothing'} is {'not ' if name else ''}deployed")
+        _say(f"{transport.host}: {name or 'nothing'} is {'not ' if name else ''}deployed")
     else:
         for each in networks:
-            typer.echo(_line(each))
+            _say(_line(each))
     whole = all(each["current"] is not None and not each["problems"] for each in networks)
     return 0 if whole and (networks or name is None) else 1
 
@@ -197,7 +195,7 @@ def _rollback(transport: "Transport", name: str | None, user: bool, json_: bool)
         document = {"schema": "edgesynth.rollback/1", "host": transport.host, "name": network, "release": release}
         typer.echo(json.dumps(document, indent=2))
     else:
-        typer.echo(f"{network} on {transport.host} is release {release} again")
+        _say(f"{network} on {transport.host} is release {release} again")
     return 0
 
 
@@ -212,7 +210,7 @@ def _uninstall(transport: "Transport", name: str | None, user: bool, json_: bool
         typer.echo(json.dumps(document, indent=2))
     else:
         what = ", ".join(gone) or "no network"
-        typer.echo(f"{transport.host}: removed {what}{'' if name else ', and the agent with all that is its'}")
+        _say(f"{transport.host}: removed {what}{'' if name else ', and the agent with all that is its'}")
     return 0
 
 
@@ -230,6 +228,11 @@ def _holder() -> str:
 
 
 def _tell(text: str) -> None:
+    _say(text, err=True)
+
+
+def _say(text: str, err: bool = False) -> None:
+    """One line. Words in it come from a device: nothing in them may steer a terminal."""
     from edgesynth_exporters.plain import plain
 
-    typer.echo(plain(text), err=True)
+    typer.echo(plain(text), err=err)

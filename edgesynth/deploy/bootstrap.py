@@ -15,6 +15,8 @@ __all__ = ["Probe", "agent_on_device", "probe"]
 LEAST_PYTHON = (3, 6)
 PYTHON = ("python3", "-B")
 """Root would leave byte code of whatever it imports beside it."""
+NO_HOME = "-s"
+"""Modules in a home are for its user: sudo may keep $HOME, and neither root nor the agent's user is to run those."""
 
 # One question, in the shell of any device: nothing is changed by it.
 _PROBE = """\
@@ -63,13 +65,15 @@ def probe(transport: Transport, agent: AgentFile, user: bool = False) -> Probe:
 
 
 @contextmanager
-def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: bool) -> Iterator[list[str]]:
-    """The words that start this agent on the device, as root unless `user`. Where it is not installed, it is sent into
-    a temporary folder that is gone afterwards.
+def agent_on_device(
+    transport: Transport, agent: AgentFile, found: Probe, user: bool
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The words that start this agent on the device, as root unless `user`, and options of its session. Where it is not
+    installed, it is sent into a temporary folder that is gone afterwards, also when the connection broke.
 
     Raises EdgesynthError where there are no rights to become root.
     """
-    as_root: list[str] = []
+    words: list[str] = [*PYTHON] if user else [*PYTHON, NO_HOME]
     if not user and found.uid != 0 and transport.root == "/":
         if not found.sudo:
             raise EdgesynthError(
@@ -77,13 +81,13 @@ def agent_on_device(transport: Transport, agent: AgentFile, found: Probe, user: 
                 "allow it (as root: echo 'USER ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/edgesynth), or deploy into "
                 "that user's home with --user"
             )
-        as_root = ["sudo", "-n"]
+        words = ["sudo", "-n", *words]
     if found.installed == agent.sha256:
-        yield [*as_root, *PYTHON, found.place]
+        yield [*words, found.place], []
         return
     folder = _send(transport, agent)
     try:
-        yield [*as_root, *PYTHON, f"{folder}/edgesynth-agent.pyz"]
+        yield [*words, f"{folder}/edgesynth-agent.pyz"], ["--sent"]
     finally:
         with suppress(DeviceError):  # it is in a folder for what is temporary
             transport.ask(shlex.join(["rm", "-rf", "--", folder]))

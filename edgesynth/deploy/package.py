@@ -113,7 +113,12 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
         raise EdgesynthError(f"{path} was exported for {record.target.name}: export it for {target.name}")
     if precision not in (None, record.precision):
         raise EdgesynthError(f"{path} was exported in {record.precision}: export it in {precision}")
-    files = {role: path.with_name(entry.path) for role, entry in record.files.items() if role in ROLES}
+    named = {role: entry.path for role, entry in record.files.items() if role in ROLES}
+    if named.get("onnx") != path.name or "reference" not in named or not (record.inputs and record.inputs[0].shape):
+        raise ModelFileError(f"{manifest} does not describe {path.name} and a reference for it: export it again")
+    if any(not name or name != Path(name).name for name in named.values()):
+        raise ModelFileError(f"{manifest} names files that do not lie beside it: export it again")
+    files = {role: path.with_name(name) for role, name in named.items()}
     for role, file in files.items():
         if _described(file)["sha256"] != record.files[role].sha256:
             raise ModelFileError(f"{file} is not the one that {manifest.name} is of: export it again")
@@ -127,7 +132,7 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
             "network": record.name,
             "inputs": [each.model_dump(mode="json") for each in record.inputs],
             "outputs": [each.model_dump(mode="json") for each in record.outputs],
-            "source": {key: value for key, value in record.source.items() if key not in PRIVATE},
+            "source": _public(record.source),
             "export": {
                 "opset": record.opset,
                 "scheme": record.scheme.model_dump(mode="json"),
@@ -136,6 +141,14 @@ def _of_file(path: Path, target: Target, precision: Precision | None, note: Note
         },
         warnings=tuple(record.warnings),
     )
+
+
+def _public(source: Mapping[str, Any]) -> dict[str, Any]:
+    """For a manifest that everybody on the device may read. Data may be a folder: of that the last name."""
+    public = {key: value for key, value in source.items() if key not in PRIVATE}
+    if isinstance(public.get("data"), str):
+        public["data"] = Path(public["data"]).name
+    return public
 
 
 def _bare(path: Path, target: Target, precision: Precision, note: Note) -> Package:

@@ -127,7 +127,8 @@ def _power(facts: Mapping[str, Any], target: Target) -> Iterator[Finding]:
             "warning",
             "power mode",
             f"it is {name}, not {fastest.name}: figures are those of that mode",
-            f"sudo systemctl start edgesynth-power@{fastest.name}, and @clocks-max",
+            # Not the agent's own unit for it: on a bare board there is none yet.
+            f"sudo nvpmodel -m {fastest.id} && sudo jetson_clocks",
         )
 
 

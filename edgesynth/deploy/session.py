@@ -26,8 +26,8 @@ def open_session(
     Raises DeviceError, BusyDeviceError where somebody else deploys, EdgesynthError where there are no rights.
     """
     with ExitStack() as held:
-        words = held.enter_context(agent_on_device(transport, agent, probe(transport, agent, user), user))
-        options = ["--user"] if user else ["--root", transport.root]
+        words, options = held.enter_context(agent_on_device(transport, agent, probe(transport, agent, user), user))
+        options += ["--user"] if user else ["--root", transport.root]
         options += ["--look"] if holder is None else ["--holder", holder]
         end_s = time.monotonic() + PATIENCE_S
         while True:

@@ -44,7 +44,8 @@ def upload(session: BoardSession, transport: Transport, package: Package, name: 
 def _send(transport: Transport, package: Package, role: str, place: str, have: int) -> None:
     with package.files[role].open("rb") as file:
         file.seek(have)
-        answer = transport.send(file, f"cat {'>>' if have else '>'}{shlex.quote(place)}")
+        # What it says is looked at: the user's configuration may send the language along.
+        answer = transport.send(file, f"export LC_ALL=C; cat {'>>' if have else '>'}{shlex.quote(place)}")
     if answer.code == 0:
         return
     if any(words in answer.err for words in FULL):

@@ -113,7 +113,9 @@ class SshTransport(Transport):
 
     def _ssh(self) -> list[str]:
         config = [] if self._config is None else ["-F", str(self._config)]
-        return ["ssh", *config, "-o", "BatchMode=yes", "-o", f"ControlPath={self._place / 'm'}"]
+        # A command that the user's configuration has for this host would stand in the way of those given here.
+        own = ["-o", "BatchMode=yes", "-o", "RemoteCommand=none"]
+        return ["ssh", *config, *own, "-o", f"ControlPath={self._place / 'm'}"]
 
     def _connect(self) -> None:
         alive = ["-o", f"ServerAliveInterval={ALIVE_EVERY_S}", "-o", f"ServerAliveCountMax={ALIVE_COUNT}"]

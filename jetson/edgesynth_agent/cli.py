@@ -162,6 +162,7 @@ def _add_session(commands: Any) -> None:
     session = commands.add_parser("deploy-session", help="one deploy, told what to do (edgesynth deploy starts this)")
     session.add_argument("--user", action="store_true", help="without root: in the home of this user")
     session.add_argument("--look", action="store_true", help="change nothing, and wait for nobody")
+    session.add_argument("--sent", action="store_true", help="this file was sent for the session: it goes with it")
     session.add_argument("--holder", default="somebody", metavar="TEXT", help="who deploys, for those who find it busy")
     session.add_argument("--root", default="/", metavar="DIR", help="where the system's folders are (default: /)")
     session.add_argument(

@@ -165,6 +165,28 @@ def check_prune(folder):
         assert store.history(layout, "cam") == [id_of(b"5")]
 
 
+def check_repair(folder):
+    """A current release that was damaged is there until a whole one takes its place."""
+
+    def prepare(layout):
+        deploy(layout, "cam", b"old")
+        with open(os.path.join(layout.current("cam"), "model.onnx"), "wb") as file:
+            file.write(b"damaged")
+
+    def repair(layout):
+        store.begin(layout, "cam", id_of(b"old"), "tests")
+        stage(layout, "cam", b"old")
+        store.activate(layout, "cam", id_of(b"old"))
+        store.commit(layout, "cam", id_of(b"old"), keep=2)
+
+    for layout, _ in each_cut(folder, prepare, repair):
+        store.recover(layout)
+        assert os.path.isfile(os.path.join(layout.current("cam"), "model.onnx"))
+        repair(layout)
+        assert whole(layout, "cam") == id_of(b"old")
+        assert os.listdir(layout.releases("cam")) == [id_of(b"old")]
+
+
 def check_remove(folder):
     for layout, _ in each_cut(folder, lambda it: deploy(it, "cam", b"old"), lambda it: store.remove(it, "cam")):
         whole(layout, "cam")
@@ -175,4 +197,4 @@ def check_remove(folder):
         assert store.names(layout) == []
 
 
-CHECKS = (check_deploy, check_first_deploy, check_undo, check_rollback, check_prune, check_remove)
+CHECKS = (check_deploy, check_first_deploy, check_undo, check_rollback, check_prune, check_repair, check_remove)

@@ -3,10 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
+import site
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,9 +18,11 @@ import pytest
 from edgesynth_agent.pack import pack
 from edgesynth_agent.releases import store
 from edgesynth_agent.releases.layout import make_layout
-from edgesynth_agent.releases.relay import SocketRelay
+from edgesynth_agent.releases.lock import DeployLock
+from edgesynth_agent.releases.relay import SocketRelay, sweep_relays
 
 from tests.agent.release_rig import deploy, id_of, stage
+from tests.needs import need
 
 LIMIT_S = 60
 
@@ -86,6 +92,21 @@ def test_lines_in_and_out(python, pyz, tmp_path):
         assert session.process.wait(LIMIT_S) == 0
 
 
+def test_modules_in_a_home_are_not_for_root(pyz, tmp_path, monkeypatch):
+    modules = tmp_path / os.path.relpath(site.getusersitepackages(), str(Path("~").expanduser()))
+    modules.mkdir(parents=True)
+    (modules / "pycuda.py").write_text("VERSION_TEXT = 'of a home'")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
+    python = os.path.realpath(sys.executable)  # one of a virtual environment has no user's modules
+    for options, seen in (((), False), (("--user",), True)):
+        with Session(python, pyz, tmp_path / "root", "--look", *options) as session:
+            session.hear()
+            session.say({"id": 1, "do": "look"})
+            version = session.hear()["result"]["runtime"]["runtimes"]["pycuda"]["version"]
+            assert (version == "of a home") is seen
+
+
 def test_one_at_a_time(pyz, tmp_path):
     with Session(sys.executable, pyz, tmp_path, "--holder", "ann@lab\x1b[0m") as first:
         first.hear()
@@ -99,6 +120,17 @@ def test_one_at_a_time(pyz, tmp_path):
             assert looking.hear()["session"] == 1
             looking.say({"id": 1, "do": "uninstall"})
             assert looking.hear()["error"]["kind"] == "RequestError"
+
+
+def test_a_folder_that_was_the_agents_becomes_roots(tmp_path):
+    need(os.geteuid() == 0, "root, to give a folder away")
+    layout = make_layout({}, str(tmp_path))
+    state = Path(layout.state)
+    state.mkdir(parents=True)
+    state.chmod(0o700)
+    os.chown(str(state), 12345, 12345)
+    DeployLock(layout, "ann@lab").close()
+    assert (state.stat().st_uid, stat.S_IMODE(state.stat().st_mode)) == (0, 0o755)
 
 
 def test_only_looking_makes_nothing(pyz, tmp_path):
@@ -125,6 +157,23 @@ def test_what_was_not_committed_is_undone(pyz, tmp_path, how):
         assert session.process.wait(LIMIT_S) == 0
         assert store.current_id(layout, "cam") == id_of(b"old")
         assert store.pending(layout, "cam") is None
+
+
+def test_a_file_that_was_sent_goes_with_the_session(pyz, tmp_path):
+    """Not when the device is busy: then the workstation tries again."""
+    folder = tmp_path / "edgesynth.12345678"
+    folder.mkdir()
+    sent = Path(shutil.copy(str(pyz), str(folder)))
+    with Session(sys.executable, sent, tmp_path / "root") as first:
+        first.hear()
+        with Session(sys.executable, sent, tmp_path / "root", "--sent") as second:
+            second.hear()
+        assert sent.exists()
+    with Session(sys.executable, sent, tmp_path / "root", "--sent") as session:
+        session.hear()
+        session.process.stdin.close()
+        assert session.process.wait(LIMIT_S) == 0
+    assert not folder.exists()
 
 
 def test_what_a_killed_one_left_is_undone_by_the_next(pyz, tmp_path):
@@ -166,6 +215,16 @@ class TestRelay:
             for data in iter(lambda: connection.recv(100), b""):
                 said += data
             connection.sendall(said.upper())
+
+    def test_what_a_killed_one_left(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "tmp" / "edgesynth-relay-link").symlink_to(tmp_path / "kept")
+        relay = SocketRelay(str(tmp_path / "nobody"), (os.getuid(), os.getgid()))
+        sweep_relays()
+        assert not Path(relay.path).parent.exists()
+        assert (tmp_path / "kept").exists()
 
     def test_nobody_at_the_other_end(self, tmp_path):
         relay = SocketRelay(str(tmp_path / "nobody"), (os.getuid(), os.getgid()))

@@ -1,14 +1,15 @@
 """The agent as installed by a deploy: its files, versions side by side, and the way back."""
 
+import pwd
 import stat
 from pathlib import Path
 
 import pytest
 from edgesynth_agent.errors import AgentError
-from edgesynth_agent.releases import install
+from edgesynth_agent.releases import install, service
 from edgesynth_agent.releases.install import ADDITIONS, SYSTEM_UNITS, install_agent, installed_version, remove_agent
 from edgesynth_agent.releases.layout import make_layout
-from edgesynth_agent.releases.service import AgentService
+from edgesynth_agent.releases.service import AgentService, SystemdService
 
 UNITS = Path(install.__file__).parents[1] / "units"
 
@@ -79,6 +80,51 @@ def test_a_first_one(layout, agent):
     assert sorted(path.stem for path in Path(layout.units, "edgesynth-agent.service.d").iterdir()) == ["245", "249"]
     assert install_agent(layout, service, agent(b"one"))["changed"] is False
     assert service.did == ["prepare", "restart"]
+
+
+def test_nothing_is_left_of_one_that_no_deploy_put_there(layout):
+    Path(layout.command).write_bytes(b"by install.sh")
+    remove_agent(layout, FakeService(layout))
+    assert not Path(layout.command).exists()
+
+
+class TestSystemdService:
+    """What it asks of the system's tools."""
+
+    @pytest.fixture
+    def tools(self, monkeypatch, tmp_path):
+        asked = []
+        monkeypatch.setattr(service, "_call", lambda command, check=True: asked.append(" ".join(command)) or 0)
+        monkeypatch.setattr(service, "_POWER_STATE", str(tmp_path / "power"))
+        return asked
+
+    def account(self, monkeypatch, home):
+        entry = pwd.struct_passwd((service.ACCOUNT, "x", 1000, 1000, "", home, "/bin/bash"))
+        monkeypatch.setattr(pwd, "getpwnam", lambda name: entry)
+
+    def test_a_user_of_that_name_is_left_alone(self, layout, tools, monkeypatch):
+        self.account(monkeypatch, "/home/edgesynth")
+        with pytest.raises(AgentError, match="it is none that a deploy made"):
+            SystemdService(layout).prepare()
+        SystemdService(layout).remove()
+        assert not [each for each in tools if each.startswith(("user", "group"))]
+
+    def test_its_own_goes(self, layout, tools, monkeypatch):
+        self.account(monkeypatch, "/var/lib/edgesynth")
+        SystemdService(layout).prepare()
+        SystemdService(layout).remove()
+        assert [each for each in tools if each.startswith(("userdel", "groupdel"))] == [
+            "userdel edgesynth",
+            "groupdel edgesynth",
+        ]
+
+    def test_clocks_that_were_kept_are_put_back(self, layout, tools, monkeypatch, tmp_path):
+        self.account(monkeypatch, "/var/lib/edgesynth")
+        (tmp_path / "power").mkdir()
+        (tmp_path / "power" / "clocks").touch()
+        SystemdService(layout).remove()
+        assert "systemctl start edgesynth-power@clocks-restore.service" in tools
+        assert not (tmp_path / "power").exists()
 
 
 def test_a_unit_that_was_changed_is_put_right(layout, agent):

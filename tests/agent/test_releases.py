@@ -1,6 +1,7 @@
 """Releases on the disk of a device: what holds whenever the power fails, and what is refused."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def test_any_order_of_deploys_and_rollbacks(tmp_path):
     run_state_machine_as_test(_store_machine(tmp_path), settings=few)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "free space"), (errno.EROFS, "writable"), (errno.EACCES, "look at that place")]
+)
+def test_an_error_of_the_disk_says_what_helps(number, words):
+    with pytest.raises(StorageError, match=words), disk.told("/var/lib"):
+        raise OSError(number, os.strerror(number), "/var/lib/edgesynth")
+
+
 class TestReleases:
     def test_deploy_rollback_deploy(self, layout):
         for content in (b"1", b"2", b"3"):
@@ -110,6 +119,16 @@ class TestReleases:
         with pytest.raises(RefusedError, match="SHA-256 differs"):
             store.activate(layout, "cam", id_of(b"new"))
         assert whole(layout, "cam") == id_of(b"old")
+
+    def test_what_is_damaged_is_not_committed(self, layout):
+        deploy(layout, "cam", b"old")
+        store.begin(layout, "cam", id_of(b"new"), "tests")
+        stage(layout, "cam", b"new")
+        store.activate(layout, "cam", id_of(b"new"))
+        (Path(layout.current("cam")) / "model.onnx").write_bytes(b"no")
+        with pytest.raises(RefusedError, match="SHA-256 differs"):
+            store.commit(layout, "cam", id_of(b"new"), 2)
+        assert store.undo(layout, "cam") == id_of(b"old") == whole(layout, "cam")
 
     def test_the_way_back_needs_no_room(self, layout, monkeypatch):
         deploy(layout, "cam", b"old")

@@ -60,6 +60,19 @@ def test_deploy_again_roll_back_take_away(board, model, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["networks"] == []
 
 
+def test_what_a_device_says_does_not_steer_the_terminal(board, model, capsys):
+    assert deploy(model, "--allow-simulated") == 0
+    manifest = board.root / "var/lib/edgesynth/models/net/current/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["engine"]["version"] = "1\x1b]0;owned\x07"
+    manifest.write_text(json.dumps(document))
+    capsys.readouterr()
+    assert run(["deploy", "--status", "--host", "board"]) == 0
+    out = capsys.readouterr().out
+    assert "1?]0;owned?" in out
+    assert "\x1b" not in out
+
+
 def test_a_failure_is_one_line_and_a_document(board, model, capsys):
     assert deploy(model, "--json") == 1
     out, err = capsys.readouterr()
@@ -85,6 +98,9 @@ def test_a_network_that_the_target_does_not_take_is_refused_first(board, tmp_pat
         (["net.onnx", "--host", "board"], "and --target"),
         (["net.onnx", "--host", "board", "--status"], "give --name, not a network"),
         (["--host", "board", "--status", "--uninstall"], "are three things"),
+        (["--host", "board", "--uninstall", "--dry-run"], "--dry-run is for deploying a network"),
+        (["--host", "board", "--rollback", "--name", ""], "--name is empty"),
+        (["--host", "board", "--rollback", "--dry-run"], "--dry-run is for deploying a network"),
         (["net.onnx", "--host", "board", "--target", "tx3"], "unknown target 'tx3'"),
         (["nothing.onnx", "--host", "board", "--target", "tx2"], "there is no such file"),
     ],

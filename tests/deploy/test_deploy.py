@@ -20,6 +20,7 @@ from edgesynth.deploy import deploy as driver
 from edgesynth.deploy.agent_file import AgentFile, make_agent_file
 from edgesynth.deploy.journal import journal_path
 from edgesynth.deploy.manage import rollback, status, uninstall
+from edgesynth.deploy.plan import plan
 from edgesynth.deploy.request import DeployFailedError
 from edgesynth.deploy.steps import STATES
 from edgesynth.devices.transport import LocalTransport
@@ -124,6 +125,13 @@ class TestDeploy:
         planned = outcomes(board.plan())
         assert (planned["agent"], planned["upload"], planned["commit"]) == ("kept", "skipped", "skipped")
 
+    def test_modules_in_a_home_are_not_for_root(self, board):
+        for user in (False, True):
+            transport = board.transport()
+            plan(board.request(user=user), transport)
+            (session,) = [each for each in transport.commands if "deploy-session" in each]
+            assert (" -s " in session) is not user
+
     def test_into_a_home_without_root(self, board):
         record = board.deploy(user=True)
         assert record.folder == str(board.folder / ".local/share/edgesynth/models/cam/current")
@@ -156,6 +164,20 @@ class TestFailures:
         assert "the connection broke" in str(error)
         assert whole(board) == old
         assert board.deploy(0.75).outcome == "deployed"
+
+    def test_what_was_sent_for_a_session_goes_also_after_a_cut(self, board):
+        board.environment["TMPDIR"] = str(board.folder)
+        transport = board.transport()
+
+        def observer(name, when):
+            if (name, when) == ("preflight", "after"):
+                transport.cut()
+
+        failed(board.deployment(transport=transport, observer=observer))
+        end_s = time.monotonic() + 60
+        while list(board.folder.glob("edgesynth.*")):
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
 
     @pytest.mark.parametrize("state", ["upload", "smoke", "activate", "measure"])
     def test_a_step_fails(self, board, old, state):
@@ -205,6 +227,17 @@ class TestFailures:
         assert whole(board) == old
         assert board.deploy(0.75).outcome == "deployed"
 
+    def test_what_is_damaged_after_its_trial_becomes_no_release(self, board, old):
+        def observer(name, when):
+            if (name, when) == ("activate", "before"):
+                path = next(board.root.rglob("*.partial")) / "model.onnx"
+                path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+        error = failed(board.deployment(0.75, observer=observer), RefusedByDeviceError)
+        assert "model.onnx: it was changed after it was compared and tried" in str(error)
+        assert whole(board) == old
+        assert board.deploy(0.75).outcome == "deployed"
+
     def test_half_an_upload_is_gone_on_with(self, board, old):
         class Stopping(LocalTransport):
             def send(self, file, command):
@@ -226,6 +259,18 @@ class TestFailures:
         (partial / "model.onnx").write_bytes(b"\0" * 50)
         assert board.deploy(0.75).outcome == "deployed"
 
+    def test_a_link_in_half_an_upload_is_not_followed(self, board, old):
+        victim = board.folder / "victim"
+        victim.write_bytes(b"of another user")
+        partial = board.current.parent / "releases" / f"{board.plan(0.75).release}.partial"
+        partial.mkdir()
+        (partial / "model.onnx").symlink_to(victim)
+        (partial / "reference.npz").hardlink_to(victim)
+        (partial / "more").symlink_to(board.folder)
+        assert board.deploy(0.75).outcome == "deployed"
+        assert victim.read_bytes() == b"of another user"
+        assert whole(board)
+
     def test_a_full_disk_leaves_no_half_release(self, board, old):
         def observer(name, when):
             if (name, when) == ("build", "before"):
@@ -233,6 +278,20 @@ class TestFailures:
 
         failed(board.deployment(0.75, observer=observer), StorageError)
         assert [path.name for path in (board.current.parent / "releases").iterdir()] == [old]
+
+    def test_a_damaged_current_release_stays_until_there_is_another(self, board):
+        first = board.deploy(0.75)
+        (board.current / "reference.npz").write_bytes(b"no")
+
+        def observer(name, when):
+            if (name, when) == ("build", "before"):
+                raise DeviceError("board: a fault of the test")
+
+        failed(board.deployment(0.75, observer=observer))
+        assert (board.current / "model.onnx").is_file()
+        again = board.deploy(0.75)
+        assert (again.outcome, again.release) == ("deployed", first.release)
+        assert whole(board) == first.release
 
     def test_wrong_answers(self, board, old):
         request = board.request(0.75)

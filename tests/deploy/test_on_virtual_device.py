@@ -71,7 +71,9 @@ def deployer(virtual_device, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("user", ["root", "nvidia"])
 def test_from_a_bare_board_to_a_measured_network_and_back(deployer, user):
-    device, before = deployer.device, deployer.names()
+    device = deployer.device
+    device.ssh("sudo true", user="nvidia")  # at its first use sudo leaves a note of its own in the home
+    before = deployer.names()
     first = deployer.deployed(0.25, user=user)
     assert first.measurement.source == "simulated"
     assert first.measurement.target == "tx2"

@@ -32,6 +32,13 @@ class TestExport:
         assert package.facts["outputs"][0]["classes"] == ["a", "b", "c", "d"]
         assert package.order("cam")["files"]["onnx"]["bytes"] == exported.stat().st_size
 
+    def test_places_on_this_machine_are_not_told(self, exported):
+        manifest = exported.with_suffix(".export.json")
+        record = json.loads(manifest.read_text())
+        record["source"] = {"kind": "run", "run": "/home/ann/runs/1", "data": "/home/ann/photos@32x32"}
+        manifest.write_text(json.dumps(record))
+        assert open_package(str(exported), TX2, None).facts["source"] == {"kind": "run", "data": "photos@32x32"}
+
     def test_the_same_export_is_the_same_order(self, exported):
         first = open_package(str(exported), TX2, None).order("cam")
         export_network(subject(), order(exported.parent, precision="fp16"))
@@ -51,6 +58,25 @@ class TestExport:
     def test_a_record_that_is_none_is_refused(self, exported):
         exported.with_suffix(".export.json").write_text("{}")
         with pytest.raises(ModelFileError, match="export it again"):
+            open_package(str(exported), TX2, None)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda record: record["files"]["onnx"].update(path="other.onnx"), "does not describe m.onnx"),
+            (lambda record: record["files"].pop("onnx"), "does not describe m.onnx"),
+            (lambda record: record["files"].pop("reference"), "does not describe m.onnx"),
+            (lambda record: record.update(inputs=[]), "does not describe m.onnx"),
+            (lambda record: record["files"]["reference"].update(path="../x.npz"), "do not lie beside it"),
+            (lambda record: record["files"]["reference"].update(path=""), "do not lie beside it"),
+        ],
+    )
+    def test_a_record_of_other_files_is_refused(self, exported, change, words):
+        manifest = exported.with_suffix(".export.json")
+        record = json.loads(manifest.read_text())
+        change(record)
+        manifest.write_text(json.dumps(record))
+        with pytest.raises(ModelFileError, match=words):
             open_package(str(exported), TX2, None)
 
 

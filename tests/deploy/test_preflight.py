@@ -71,7 +71,12 @@ def test_a_board_as_it_should_be():
         ({"memory_available_bytes": 300 * MIB}, "memory", "warning", "systemctl isolate multi-user.target"),
         ({"unix_s": 4600.0}, "clock", "warning", "it is 3600 s ahead of this machine's; sudo timedatectl"),
         ({"unix_s": 0.0}, "clock", "warning", "1000 s behind"),
-        ({"power_mode": {"id": 3, "name": "MAXP_CORE_ARM"}}, "power mode", "warning", "edgesynth-power@MAXN"),
+        (
+            {"power_mode": {"id": 3, "name": "MAXP_CORE_ARM"}},
+            "power mode",
+            "warning",
+            "; sudo nvpmodel -m 0 && sudo jetson_clocks",
+        ),
         ({"power_mode": None, "power_mode_reason": "no nvpmodel"}, "power mode", "warning", "not known (no nvpmodel)"),
         ({"service": "session", "linger": False}, "systemd", "warning", "loginctl enable-linger"),
         ({"service": "systemd --user", "linger": False}, "agent", "warning", "loginctl enable-linger"),

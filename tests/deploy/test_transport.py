@@ -82,6 +82,12 @@ class TestSsh(TransportContract):
             answer = transport.ask("echo a second connection")
             assert (answer.code, answer.out) == (255, "")
 
+    def test_a_command_in_the_users_configuration(self, sshd, tmp_path):
+        config = tmp_path / "config"
+        config.write_text(f"Match all\n  RemoteCommand tmux new -A\n  RequestTTY yes\n{sshd.config.read_text()}")
+        with SshTransport("board", config) as transport:
+            assert transport.ask("echo yes").out == "yes\n"
+
     def test_a_changed_host_key_is_refused_with_what_to_do(self, sshd, tmp_path):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
         sshd.know((tmp_path / "other.pub").read_text())

@@ -3,6 +3,7 @@
 Errors of the disk come out as StorageError.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,11 @@ __all__ = [
 
 _MOST_BYTES = 4 * 1024 * 1024
 NEW = ".new"
+_REMEDIES = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space of that user on that disk",
+    errno.EROFS: "make that disk writable: sudo mount -o remount,rw on its mount point",
+}
 
 
 @contextmanager
@@ -40,7 +46,10 @@ def told(where: str) -> Iterator[None]:
 
 
 def disk_error(error: OSError, where: str) -> StorageError:
-    return StorageError(error.strerror or str(error), str(error.filename or where), "free space on that disk")
+    what, place = error.strerror or str(error), str(error.filename or where)
+    return StorageError(
+        what, place, _REMEDIES.get(error.errno or 0, "look at that place on the device, and deploy again")
+    )
 
 
 def sync(path: str) -> None:

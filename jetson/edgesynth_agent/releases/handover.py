@@ -6,7 +6,16 @@ from typing import BinaryIO
 
 from edgesynth_agent.errors import RefusedError
 
-__all__ = ["own", "taken"]
+__all__ = ["is_plain", "own", "taken"]
+
+
+def is_plain(path: str) -> bool:
+    """Whether a file is a regular one under this name alone, or not there."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def taken(path: str) -> bytes:

@@ -81,7 +81,7 @@ def remove_agent(layout: Layout, service: AgentService) -> None:
     for path in enabled + list(_files(layout, service, every=True)):
         if os.path.isdir(os.path.dirname(path)):
             disk.remove(path)
-    if os.path.islink(layout.command):
+    if os.path.lexists(layout.command):  # a file rather than a link, where install.sh put it there
         disk.remove(layout.command)
     for folder in (os.path.join(layout.units, _FOLDER), os.path.dirname(layout.helper)):
         if os.path.isdir(folder) and not os.listdir(folder):

@@ -1,5 +1,6 @@
 """The agent's socket, for the user who deploys: with sudo, their own processes may not open it."""
 
+import glob
 import os
 import shutil
 import socket
@@ -7,8 +8,9 @@ import tempfile
 import threading
 from typing import Tuple
 
-__all__ = ["SocketRelay"]
+__all__ = ["SocketRelay", "sweep_relays"]
 
+_PREFIX = "edgesynth-relay-"
 _CHUNK_BYTES = 256 * 1024
 _BACKLOG = 16
 
@@ -21,7 +23,7 @@ class SocketRelay:
 
     def __init__(self, target: str, owner: Tuple[int, int]) -> None:
         self._target = target
-        self._folder = tempfile.mkdtemp(prefix="edgesynth-relay-")
+        self._folder = tempfile.mkdtemp(prefix=_PREFIX)
         self.path = os.path.join(self._folder, "agent.sock")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
@@ -58,6 +60,12 @@ class SocketRelay:
             back.start()
             _pump(near, far)
             back.join()
+
+
+def sweep_relays() -> None:
+    """Take away what relays left that were killed. For who holds the lock of deploys: nobody else has a relay."""
+    for folder in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), _PREFIX + "*")):
+        shutil.rmtree(folder, ignore_errors=True)  # follows no link
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,9 @@ __all__ = [
 
 ACCOUNT = "edgesynth"
 UNIT = "edgesynth-agent.service"
+_POWER_UNITS = "edgesynth-power@*.service"
+_HOME = "/var/lib/edgesynth"
+_POWER_STATE = "/run/edgesynth-power"
 
 _LIMIT_S = 60.0
 _POLL_S = 0.05
@@ -70,9 +74,12 @@ class SystemdService(AgentService):
     def prepare(self) -> None:
         if self._user:
             return
+        if _is_of_somebody():
+            what = "there is a user {} already, and it is none that a deploy made".format(ACCOUNT)
+            raise AgentError(what, "the agent's user", "deploy with --user, or give that user another name")
         _call(["groupadd", "--system", "--force", ACCOUNT])
         if not account_exists():
-            account = ["useradd", "--system", "--gid", ACCOUNT, "--home-dir", "/var/lib/edgesynth", "--no-create-home"]
+            account = ["useradd", "--system", "--gid", ACCOUNT, "--home-dir", _HOME, "--no-create-home"]
             _call(account + ["--shell", "/usr/sbin/nologin", ACCOUNT])
         # From JetPack 6 on, CUDA opens a render node too.
         if _call(["getent", "group", "render"], check=False) == 0:
@@ -93,15 +100,22 @@ class SystemdService(AgentService):
 
     def remove(self) -> None:
         _call(self._systemctl + ["disable", "--now", "--quiet", UNIT], check=False)
-        if not self._user:
-            if account_exists():
-                _call(["userdel", ACCOUNT])
-            if _call(["getent", "group", ACCOUNT], check=False) == 0:
-                _call(["groupdel", ACCOUNT])
+        if self._user:
+            return
+        if os.path.exists(os.path.join(_POWER_STATE, "clocks")):
+            _call(self._systemctl + ["start", "edgesynth-power@clocks-restore.service"], check=False)
+        shutil.rmtree(_POWER_STATE, ignore_errors=True)
+        if _is_of_somebody():
+            return
+        if account_exists():
+            _call(["userdel", ACCOUNT])
+        if _call(["getent", "group", ACCOUNT], check=False) == 0:
+            _call(["groupdel", ACCOUNT])
 
     def forget(self) -> None:
         _call(self._systemctl + ["daemon-reload"], check=False)
-        _call(self._systemctl + ["reset-failed", UNIT], check=False)
+        for units in (UNIT,) if self._user else (UNIT, _POWER_UNITS):
+            _call(self._systemctl + ["reset-failed", units], check=False)
 
     def _log(self) -> str:
         """What the unit said last, in one line."""
@@ -202,6 +216,11 @@ def account_exists() -> bool:
     except KeyError:
         return False
     return True
+
+
+def _is_of_somebody() -> bool:
+    """Whether the account is there, and is a user of this device rather than what `prepare` makes."""
+    return account_exists() and pwd.getpwnam(ACCOUNT).pw_dir != _HOME
 
 
 def _call(command: Sequence[str], check: bool = True) -> int:

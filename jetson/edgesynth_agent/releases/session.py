@@ -29,7 +29,7 @@ from edgesynth_agent.releases.install import AGENT, install_agent, remove_agent
 from edgesynth_agent.releases.layout import Layout, checked_name, make_layout
 from edgesynth_agent.releases.lock import DeployLock
 from edgesynth_agent.releases.look import look
-from edgesynth_agent.releases.relay import SocketRelay
+from edgesynth_agent.releases.relay import SocketRelay, sweep_relays
 from edgesynth_agent.releases.service import ACCOUNT, AgentService, account_exists, choose_service
 from edgesynth_agent.releases.steps import Steps
 from edgesynth_agent.releases.uninstall import uninstall
@@ -51,6 +51,9 @@ def run_session(arguments: argparse.Namespace) -> int:
     # Root would leave byte code of whatever its workers import beside it.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     layout = make_layout(os.environ, arguments.root, arguments.user)
+    if not layout.user:
+        # sudo may keep $HOME: workers see what the agent's service will see, and nothing of a home.
+        os.environ["PYTHONNOUSERSITE"] = "1"
     try:
         lock = None if arguments.look else DeployLock(layout, arguments.holder)
     except AgentError as error:
@@ -67,6 +70,8 @@ def run_session(arguments: argparse.Namespace) -> int:
     finally:
         if lock is not None:
             lock.close()
+        if arguments.sent:
+            _remove_sent(os.path.abspath(sys.argv[0]))
     return 0
 
 
@@ -238,8 +243,18 @@ class Session:
         if self._owner is None:
             return self._layout.socket
         if self._relay is None:
+            sweep_relays()
             self._relay = SocketRelay(self._layout.socket, self._owner)
         return self._relay.path
+
+
+def _remove_sent(path: str) -> None:
+    """A workstation that was cut off does not come back for it."""
+    try:
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+    except OSError:
+        pass  # it is in a folder for what is temporary
 
 
 def _owner() -> Optional[Tuple[int, int]]:

@@ -12,7 +12,7 @@ from edgesynth_agent.errors import EngineError, RefusedError, RequestError, Stor
 from edgesynth_agent.files import sha256_of
 from edgesynth_agent.plan import manifest_path
 from edgesynth_agent.releases import disk, store
-from edgesynth_agent.releases.handover import own, taken
+from edgesynth_agent.releases.handover import is_plain, own, taken
 from edgesynth_agent.releases.layout import Layout
 from edgesynth_agent.releases.manifest import SCHEMA, describe_files, problems_of
 from edgesynth_agent.releases.order import ENGINE, FILES, EngineKey, ReleaseOrder, parse_order, release_id
@@ -56,6 +56,7 @@ class Steps:
         self._runtime: Optional[Dict[str, Any]] = None
         self._work: Optional[Work] = None
         self._results: Dict[str, Any] = {}
+        self._built: Dict[str, Any] = {}
 
     def runtime(self) -> Dict[str, Any]:
         """What runs networks here; asked once. Safe for several threads."""
@@ -78,8 +79,8 @@ class Steps:
         folder = self._layout.release(order.name, identity)
         if state == "current":
             return {"id": identity, "state": state, "folder": folder, "files": {}}
-        if state == "partial":
-            disk.remove_tree(folder)  # one that something was changed in
+        if state == "partial" and store.current_id(self._layout, order.name) != identity:
+            disk.remove_tree(folder)  # damaged; the current one stays until another takes its place
         store.begin(self._layout, order.name, identity, self._holder)
         self._work = Work(order, identity, state == "complete")
         if state == "complete":
@@ -106,10 +107,14 @@ class Steps:
     def _open_partial(self) -> Dict[str, Any]:
         work, partial = self._deploying(), self._partial
         disk.make_folder(partial)
+        # An earlier deploy may have been another user's: no link of theirs is followed, and they write no more.
+        os.chown(partial, os.geteuid(), os.getegid())
         files: Dict[str, Any] = {}
         missing = 0
         for role, file in work.order.files.items():
             path = os.path.join(partial, FILES[role])
+            if not is_plain(path):
+                disk.remove(path)
             have = os.path.getsize(path) if os.path.isfile(path) else 0
             if have > file.bytes:
                 disk.remove(path)
@@ -148,7 +153,7 @@ class Steps:
         work, partial = self._deploying(), self._partial
         built = disk.read_json(os.path.join(partial, _BUILD))
         if isinstance(built, dict) and self._is_whole(built):
-            self._results["engine"] = built["engine"]
+            self._results["engine"], self._built = built["engine"], built["files"]
             return dict(built["engine"], kept=True)
         self._require_room(sum(file.bytes for file in work.order.files.values()))
         out = os.path.join(partial, _OUT)
@@ -167,7 +172,7 @@ class Steps:
         described = describe_files(partial, files)
         disk.write_json(os.path.join(partial, _BUILD), {"engine": engine, "files": described})
         store.mark(self._layout, work.order.name, "built")
-        self._results["engine"] = engine
+        self._results["engine"], self._built = engine, described
         return dict(engine, kept=False)
 
     def parity(self) -> Dict[str, Any]:
@@ -255,6 +260,12 @@ class Steps:
         names = {role: FILES[role] for role in work.order.files}
         if engine["file"] is not None:
             names.update(engine=ENGINE, engine_record=manifest_path(ENGINE))
+        files = describe_files(self._partial, names)
+        tried = {role: file.sha256 for role, file in work.order.files.items()}
+        tried.update((role, entry["sha256"]) for role, entry in self._built.items())
+        changed = [names[role] for role in sorted(names) if files[role]["sha256"] != tried.get(role)]
+        if changed:
+            raise RefusedError("it was changed after it was compared and tried", changed[0], "deploy again")
         l4t, _ = board.l4t_version()
         return dict(
             work.order.facts,
@@ -265,7 +276,7 @@ class Steps:
             precision_asked=work.order.precision,
             batch=work.order.batch,
             engine=engine,
-            files=describe_files(self._partial, names),
+            files=files,
             parity=self._results["parity"],
             smoke=self._results["smoke"],
             versions={

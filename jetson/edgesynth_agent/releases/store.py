@@ -3,6 +3,7 @@
     models/NAME/current               a link to releases/ID, always a complete release
     models/NAME/releases/ID/          complete: its name lost `.partial` after all in it was checked and on the disk
     models/NAME/releases/ID.partial/  being made; a later deploy of the same goes on with it
+    models/NAME/releases/ID.gone/     on its way out; back again if what was to replace it did not get its name
     models/NAME/deploy.json           a deploy that has not come to its end, and what was current before it
     models/NAME/history.json          the releases that were committed, oldest first; writing it is the commit
     models/NAME/measurements/ID.json  what a release was measured to need
@@ -88,14 +89,18 @@ def mark(layout: Layout, name: str, state: str) -> None:
 def seal(layout: Layout, name: str, release_id: str, manifest: Dict[str, Any]) -> None:
     """Make a release of what lies in its partial folder: all of it on the disk, then the manifest, then the name.
 
-    Raises RefusedError where a file is not what the manifest says.
+    One of that name that was damaged goes when this one is ready. Raises RefusedError where a file is not what the
+    manifest says.
     """
+    place = layout.release(name, release_id)
     partial = layout.partial(name, release_id)
     kept = {entry["path"] for entry in manifest["files"].values()}
     with disk.told(partial):
         for entry in sorted(os.listdir(partial)):
             path = os.path.join(partial, entry)
-            if entry in kept:
+            if os.path.islink(path):
+                disk.remove(path)
+            elif entry in kept:
                 os.chmod(path, 0o644)
                 disk.sync(path)
             elif os.path.isdir(path):
@@ -106,7 +111,9 @@ def seal(layout: Layout, name: str, release_id: str, manifest: Dict[str, Any]) -
     problems = [each for each in problems_of(partial) if not each.startswith(MANIFEST + " is of")]
     if problems:
         raise RefusedError(problems[0], "release {} of {}".format(release_id, name), "deploy again")
-    disk.rename(partial, layout.release(name, release_id))
+    if os.path.isdir(place):
+        disk.rename(place, place + _GONE)  # `undo` brings it back where the next line was not reached
+    disk.rename(partial, place)
 
 
 def activate(layout: Layout, name: str, release_id: str) -> None:
@@ -131,6 +138,9 @@ def commit(
     """The deploy is good: it is in the history, and only the `keep` newest releases stay. Those that went."""
     if current_id(layout, name) != release_id:
         raise RefusedError("it is not the current one", "release {} of {}".format(release_id, name), "deploy again")
+    problems = problems_of(layout.release(name, release_id))
+    if problems:
+        raise RefusedError(problems[0], "release {} of {}".format(release_id, name), "deploy again")
     if measurement is not None:
         folder = os.path.join(layout.model(name), _MEASUREMENTS)
         disk.make_folder(folder)
@@ -150,6 +160,10 @@ def undo(layout: Layout, name: str) -> Optional[str]:
     if document is None:
         return current_id(layout, name)
     now, before = current_id(layout, name), document["from"]
+    if now is not None:
+        place = layout.release(name, now)
+        if not os.path.isdir(place) and os.path.isdir(place + _GONE):
+            disk.rename(place + _GONE, place)
     committed = history(layout, name)[-1:] == [document["id"]] and now == document["id"]
     if now != before and not committed:
         back = os.path.join(layout.model(name), _BACK)
