@@ -1,18 +1,16 @@
 """A virtual TX2 as the agent and an engineer find it."""
 
 import contextlib
-import importlib.util
 import json
 import subprocess
 import time
-from pathlib import Path
 
 from edgesynth_agent import board
+from edgesynth_agent.pack import pack
 from edgesynth_agent.power.ina3221 import find_ina3221
 from edgesynth_agent.power.readings import Reading
 from edgesynth_agent.tegrastats import parse_line
 
-ROOT = Path(__file__).parent.parent.parent
 # Of the agent, under the device's own Python: what it finds in the places where a Jetson has it.
 LOOK = """
 import json
@@ -88,10 +86,7 @@ def test_it_is_a_tx2_and_says_that_it_is_none(virtual_device):
 
 
 def test_the_agent_finds_the_sensors_where_a_jetson_has_them(virtual_device, tmp_path):
-    specification = importlib.util.spec_from_file_location("build_pyz", ROOT / "jetson" / "build_pyz.py")
-    build_pyz = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(build_pyz)
-    build_pyz.build(tmp_path / "agent.pyz")
+    pack(str(tmp_path / "agent.pyz"))
     place = "/tmp/agent.pyz"
     virtual_device.path(place).write_bytes((tmp_path / "agent.pyz").read_bytes())
     said = virtual_device.ssh(f"PYTHONPATH={place} python3 -", user="nvidia", stdin=LOOK).stdout
