@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import threading
-from typing import Any
 
 from edgesynth_agent import __version__
 from edgesynth_agent.api import Parts
@@ -38,16 +37,14 @@ _log = logging.getLogger("edgesynth_agent")
 def run_serve(arguments: argparse.Namespace) -> int:
     """Answer until SIGTERM or SIGINT. Raises AgentError when that cannot begin."""
     manager = ServiceManager(os.environ, MonotonicClock())
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _Stop()
     lock = _lock_folder(arguments.store)
     parts = make_parts(arguments)
     server = AgentServer(arguments.socket, parts, int(arguments.socket_mode, 8), manager.beat)
     for target, options in ((server.serve_forever, (_STOP_POLL_S,)), (parts.leases.watch, ())):
         threading.Thread(target=target, args=options, daemon=True).start()
     if arguments.until_eof:
-        threading.Thread(target=_set_at_eof, args=(stop,), daemon=True).start()
+        threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
     _log.info("edgesynth-agent %s listens on %s", __version__, arguments.socket)
     manager.ready("listens on " + arguments.socket)
     stop.wait()
@@ -108,8 +105,29 @@ def _lock_folder(path: str) -> int:
     return handle
 
 
-def _set_at_eof(stop: Any) -> None:
+class _Stop:
+    """SIGTERM, SIGINT, or `now()` from any thread; `wait()` waits for one of them.
+
+    A signal may reach the process in any thread, and a main thread that waits for a lock does not hear of it then: the
+    interpreter writes it to a pipe wherever it comes (`signal.set_wakeup_fd`). For the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def now(self) -> None:
+        os.write(self._writer, b"\0")
+
+    def wait(self) -> None:
+        os.read(self._reader, 1)
+
+
+def _stop_at_eof(stop: _Stop) -> None:
     # os.read, because a thread that waits inside sys.stdin's lock can hang the interpreter's exit.
     while os.read(0, 4096):
         pass
-    stop.set()
+    stop.now()

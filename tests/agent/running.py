@@ -85,9 +85,12 @@ class RunningAgent:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(_LIMIT_S)
-        self.process.stdin.close()
-        self.process.stderr.close()
+        try:
+            self.process.wait(_LIMIT_S)
+        finally:
+            self.process.kill()  # does nothing to one that has ended
+            self.process.stdin.close()
+            self.process.stderr.close()
 
     def _answers(self):
         assert self.process.poll() is None, self.process.stderr.read()

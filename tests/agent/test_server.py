@@ -210,6 +210,15 @@ class TestJobsThatGoWrong:
 
 
 class TestLifeCycle:
+    def test_it_hears_a_signal_in_the_midst_of_connections(self, tmp_path):
+        """The kernel may give it to any thread, and most do nothing then but end."""
+        for _ in range(4):
+            with RunningAgent(tmp_path) as agent:
+                for _ in range(100):
+                    with agent.connect() as connection:
+                        connection.sendall(b"GET")
+            assert agent.process.returncode == 0
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_ends_it_in_order_with_its_worker(self, tmp_path, number):
         with RunningAgent(tmp_path) as agent:
