@@ -48,8 +48,7 @@ class Answering:
 def parse_addresses(texts: Sequence[str], needed: Sequence[str]) -> dict[str, list[Address]]:
     """Addresses by target, in order; targets that are `needed` and have none may be models or this machine.
 
-    Raises EdgesynthError for what is no address, for a board that is needed and has none, and for a target that can
-    have one only and is named twice in different words.
+    Raises EdgesynthError for what is no address, for a board that is needed and has none, and for one without a model.
     """
     found: dict[str, list[Address]] = {}
     for text in dict.fromkeys(texts):
