@@ -32,18 +32,20 @@ PATIENCE = 3
 
 
 class Residual(Record):
-    """One measured network: its features, and ln(measured / estimated) of latency and energy; None where unknown."""
+    """One measured network: its features, and ln(measured / estimated) of latency and energy; None where unknown.
+    `candidate` says that it was measured to choose by, and not for the record."""
 
     features: tuple[float, ...]
     latency: float
     energy: float | None
+    candidate: bool = True
 
 
 class ScreeningOracle(Oracle):
     """For choosing among candidates; `verify` is for the record. Its records say "measured" (or "simulated") where
     `board` answered, else "estimated", as `target`, the board's.
 
-    At most `budget` networks are measured: of those that are asked about together, the least certain. Where the board
+    At most `budget` candidates are measured: of those that are asked about together, the least certain. Where the board
     fails, for one network or for good, the estimate stands, and the record says so. `residuals` are what an earlier
     process learned; each further one goes to `on_residual`.
     """
@@ -68,8 +70,8 @@ class ScreeningOracle(Oracle):
 
     @property
     def measured(self) -> int:
-        """Networks that were measured, by earlier processes too."""
-        return len(self._residuals)
+        """Candidates that were measured, by earlier processes too."""
+        return sum(residual.candidate for residual in self._residuals)
 
     def _hold(self) -> AbstractContextManager[None]:
         return self._both()
@@ -108,7 +110,7 @@ class ScreeningOracle(Oracle):
         features = _features(estimate)
         answer = self._failed if self._failed is not None else self._board._try(onnx, batch)
         if isinstance(answer, Measurement):
-            if self._learn(features, estimate, answer):
+            if self._learn(features, estimate, answer, candidate=False):
                 self._latency, self._energy = self._corrections()
             return answer
         at = np.array([features])
@@ -142,7 +144,9 @@ class ScreeningOracle(Oracle):
         self._failures = failures if measured else [*self._failures, *failures]
         return measured
 
-    def _learn(self, features: tuple[float, ...], estimate: Measurement, measured: Measurement) -> bool:
+    def _learn(
+        self, features: tuple[float, ...], estimate: Measurement, measured: Measurement, *, candidate: bool = True
+    ) -> bool:
         """Whether there is something to learn from."""
         if measured.latency_ms is None or estimate.latency_ms is None:
             return False
@@ -151,6 +155,7 @@ class ScreeningOracle(Oracle):
             features=features,
             latency=math.log(measured.latency_ms.mean / estimate.latency_ms.mean),
             energy=math.log((measured.energy_mj or 1) / (estimate.energy_mj or 1)) if known else None,
+            candidate=candidate,
         )
         self._residuals.append(residual)
         self._on_residual(residual)
@@ -170,7 +175,8 @@ class ScreeningOracle(Oracle):
         energy_mj = None if estimate.energy_mj is None else estimate.energy_mj * by_energy
         latency = estimate.latency_ms
         latency_ms = None if latency is None else latency.mean * by_latency
-        warnings = [f"estimated by {self._model.target}, set right by {self.measured} measurements on {self.target}"]
+        known = len(self._residuals)
+        warnings = [f"estimated by {self._model.target}, set right by {known} measurements on {self.target}"]
         if self._failed is not None or self._failures:
             warnings.append(f"{self.target} did not answer: {self._failed or self._failures[-1]}")
         changes: dict[str, Any] = {

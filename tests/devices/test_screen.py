@@ -95,6 +95,18 @@ def test_of_many_at_once_the_least_certain_are_measured_side_by_side(tmp_path: P
     assert np.median(errors) < 0.02
 
 
+def test_what_is_measured_for_the_record_leaves_the_candidates_theirs(tmp_path: Path) -> None:
+    paths = candidates(tmp_path, 40)
+    board = FakeOracle("tx2", truth)
+    with ScreeningOracle(Model(), board, budget=4) as screen:
+        verified = [screen.verify(path) for path in paths[:6]]
+        assert screen.measured == 0
+        screen.try_many(paths[6:])
+        assert screen.measured > 0
+    assert {record.source for record in verified} == {"simulated"}
+    assert len(board.asked) == 6 + screen.measured <= 10
+
+
 def test_what_is_known_well_is_not_measured_again(tmp_path: Path) -> None:
     (path,) = candidates(tmp_path, 1)
     board = FakeOracle("tx2", truth)
