@@ -58,6 +58,13 @@ class Oracle(ABC):
         """The answer about each file, in their order, or why there is none; one after the other unless overridden."""
         return [self._try(onnx, batch) for onnx in files]
 
+    def _one_of_many(self, onnx: Path, batch: int) -> Measurement:
+        """`_measure` of an oracle whose own way is `try_many`."""
+        (answer,) = self.try_many([onnx], batch=batch)
+        if isinstance(answer, DeviceError):
+            raise answer
+        return answer
+
     def _try(self, onnx: Path, batch: int) -> Measurement | DeviceError:
         try:
             return self.measure(onnx, batch=batch)

@@ -53,10 +53,7 @@ class PoolOracle(Oracle):
             yield
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
-        (answer,) = self.try_many([onnx], batch=batch)
-        if isinstance(answer, DeviceError):
-            raise answer
-        return answer
+        return self._one_of_many(onnx, batch)
 
     def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
         work = _Work(files, batch, len(self._there))

@@ -87,10 +87,7 @@ class ScreeningOracle(Oracle):
             yield
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
-        (answer,) = self.try_many([onnx], batch=batch)
-        if isinstance(answer, DeviceError):
-            raise answer
-        return answer
+        return self._one_of_many(onnx, batch)
 
     def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
         estimates = [self._model.measure(onnx, batch=batch) for onnx in files]
