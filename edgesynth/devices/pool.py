@@ -34,6 +34,9 @@ class PoolOracle(Oracle):
         self._there: list[Oracle] = []
         self._gone: list[str] = []
 
+    def alive(self) -> bool:
+        return any(board.alive() for board in self._there)
+
     def _hold(self) -> AbstractContextManager[None]:
         return self._all()
 

@@ -73,6 +73,9 @@ class ScreeningOracle(Oracle):
         """Candidates that were measured, by earlier processes too."""
         return sum(residual.candidate for residual in self._residuals)
 
+    def alive(self) -> bool:
+        return self._failed is None and self._board.alive()
+
     def _hold(self) -> AbstractContextManager[None]:
         return self._both()
 
@@ -195,6 +198,9 @@ class VerifyingOracle(Oracle):
     def __init__(self, screen: ScreeningOracle) -> None:
         self.target = screen.target
         self._screen = screen
+
+    def alive(self) -> bool:
+        return self._screen.alive()
 
     def _measure(self, onnx: Path, batch: int) -> Measurement:
         return self._screen.verify(onnx, batch=batch)

@@ -10,12 +10,12 @@ from edgesynth.data.source import Split
 from edgesynth.errors import DeviceError, ExportError
 from edgesynth.performance import LEAST_METRIC, netscore
 from edgesynth.records import Measurement, Network, Parity
-from edgesynth.requirements import METRICS, Requirement
 from edgesynth.space.surgery import materialise
 from edgesynth.synthesis.delivery import PARITY_IMAGES, deliver
 from edgesynth.synthesis.finetuning import Finetuned, Finetuning, Unusable, checkpoint_files, name_of
+from edgesynth.synthesis.judging import judged, recorded_network
 from edgesynth.synthesis.prototype import Prototype
-from edgesynth.synthesis.scoring import RECALIBRATION, Score, is_proof, measured_value
+from edgesynth.synthesis.scoring import RECALIBRATION, Score
 from edgesynth.synthesis.selection import Candidate
 from edgesynth.synthesis.storage import digest_of, from_bytes, load_weights, write_file, write_json
 from edgesynth.synthesis.training import outputs
@@ -92,9 +92,9 @@ class Finisher:
 
     def _delivered(self, candidate: Candidate, cycle: int | None) -> Network | None:
         journal, score = self.workshop.journal, candidate.score
-        recorded = journal.get("network", score.digest)
+        recorded = recorded_network(journal, score.digest, self.prototype.proven)
         if recorded is not None:
-            return Network.model_validate(recorded)
+            return recorded
         if journal.get("failed", score.digest) is None:
             try:
                 network = self._describe(candidate, cycle)
@@ -117,9 +117,7 @@ class Finisher:
         metric = trained["metric"]
         parity, measurements = self._deliver(score, trained["digest"])
         write_json(folder / "genome.json", score.genome.model_dump())
-        values = _values(metric, score, measurements, workshop.requirements)
-        verdicts = {r.text: r.met(values.get(r.key), self.prototype.proven.get(r.key)) for r in workshop.requirements}
-        return Network(
+        network = Network(
             name=name,
             seed=candidate.seed,
             cycle=cycle,
@@ -135,9 +133,10 @@ class Finisher:
             onnx=f"networks/{name}/model.onnx",
             parity=parity,
             measurements=measurements,
-            satisfied=all(verdict is True for verdict in verdicts.values()),
-            requirements=verdicts,
+            satisfied=False,
+            requirements=dict.fromkeys(requirement.text for requirement in workshop.requirements),
         )
+        return judged(network, self.prototype.proven)
 
     def _deliver(self, score: Score, digest: str) -> tuple[Parity, list[Measurement]]:
         workshop = self.workshop
@@ -183,20 +182,6 @@ class Finisher:
             checkpoints=None if workshop.executor.place == "cluster" else workshop.run / "checkpoints",
             on_epoch=lambda name, done, loss: workshop.progress.epoch(name, done, self.epochs, loss),
         )
-
-
-def _values(
-    metric: float, score: Score, measurements: Sequence[Measurement], requirements: Sequence[Requirement]
-) -> dict[str, float | None]:
-    """A finished network's figures by requirement key; what a target could not tell, or a board did not, is None."""
-    by_target = {measurement.target: measurement for measurement in measurements}
-    values: dict[str, float | None] = dict.fromkeys(METRICS, metric)
-    values |= {"macs": float(score.macs), "params": float(score.params)}
-    for requirement in requirements:
-        if requirement.target is not None:
-            told = by_target[requirement.target]
-            values[requirement.key] = measured_value(requirement.quantity, told) if is_proof(told) else None
-    return values
 
 
 def read_test_metric(workshop: Workshop, network: Network, prototype: Prototype) -> float:

@@ -11,6 +11,7 @@ from edgesynth.space.genome import full_genome
 from edgesynth.space.groups import in_words
 from edgesynth.space.surgery import Ranking
 from edgesynth.synthesis.delivery import deliver
+from edgesynth.synthesis.judging import ask_again
 from edgesynth.synthesis.probe import probe
 from edgesynth.synthesis.scoring import is_proof, measured_value
 from edgesynth.synthesis.storage import digest_of, load_weights, save_weights, to_bytes, write_file
@@ -52,10 +53,15 @@ def prepare_prototype(workshop: Workshop) -> Prototype:
     else:
         workshop.progress.note("prototype: trained before, taken from the run")
         workshop.space.module.load_state_dict(load_weights(weights, trained["digest"]))
-    if workshop.journal.get("prototype", "info") is None:
-        workshop.journal.put("prototype", "info", _describe(workshop).model_dump(mode="json"))
+    described = workshop.journal.get("prototype", "info")
+    if described is None:
+        info = _describe(workshop)
+        workshop.journal.put("prototype", "info", info.model_dump(mode="json"))
+    else:
+        info = PrototypeInfo.model_validate(described)
+        measurements = ask_again(workshop, "prototype", workshop.run / MODEL, info.measurements)
+        info = info.model_copy(update={"measurements": measurements})
     (workshop.run / "checkpoints" / "prototype.safetensors").unlink(missing_ok=True)
-    info = PrototypeInfo.model_validate(workshop.journal.get("prototype", "info"))
     if info.groups != list(workshop.space.groups) or info.blocks != list(workshop.space.blocks):
         raise RunError(f"the prototype {info.name} is not built as it was when {workshop.run} was started")
     values = _values(workshop, info)

@@ -19,6 +19,7 @@ from edgesynth.synthesis.generator_file import GENERATOR, save_generator
 from edgesynth.synthesis.inquisitor import Evidence, Inquisitor
 from edgesynth.synthesis.insight import insight
 from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.judging import ask_again, recorded_networks
 from edgesynth.synthesis.loop import Learner, spread_genomes
 from edgesynth.synthesis.modelled import modelled_targets
 from edgesynth.synthesis.objective import SATISFIED, Objective
@@ -63,6 +64,7 @@ def synthesize(
     """
     with open_workshop(question, journal, progress, executor, wait_s=wait_s) as workshop:
         bench = _prepare(workshop)
+        _ask_again(bench)
         cycles = _learn(bench)
         own = _finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
         _record_finished(journal, own)
@@ -96,6 +98,7 @@ def generate(
     Conditions(question.parsed(), {}, {}).check(asked or ())
     with open_workshop(question, journal, progress, executor, asked, wait_s) as workshop:
         bench = _prepare(workshop)
+        _ask_again(bench)
         cycles = _learn(bench)
         texts = "" if asked is None else "".join(f" {requirement.text}" for requirement in asked)
         batch = _finish(bench, f"generate seed={seed} count={count} epochs={epochs}{texts}", seed, count, epochs)
@@ -287,9 +290,9 @@ def _finish(bench: _Bench, batch: str, first_seed: int, count: int, epochs: int)
     journal, progress = workshop.journal, workshop.progress
     known_before = journal.get("batch", batch)
     if known_before is None:
-        known_before = [network.genome_digest for network in _networks(journal)]
+        known_before = [network.genome_digest for network in _networks(bench)]
         journal.put("batch", batch, known_before)
-    before = [Network.model_validate(journal.get("network", key)) for key in known_before]
+    before = [network for network in _networks(bench) if network.genome_digest in known_before]
     # The pilot is a network of the synthesis like any other; those of earlier batches are not this batch's.
     done = list(before) if batch == SYNTHESIS else []
     learner.objective.transfer = _transfer(bench, before)
@@ -328,8 +331,14 @@ def _finished_otherwise(workshop: Workshop, candidate: Candidate, epochs: int) -
     return recorded is not None and (recorded["epochs"] != epochs or recorded["requirements"].keys() != texts)
 
 
-def _networks(journal: Journal) -> list[Network]:
-    return [Network.model_validate(value) for value in journal.all("network")]
+def _networks(bench: _Bench) -> list[Network]:
+    return recorded_networks(bench.workshop.journal, bench.prototype.proven)
+
+
+def _ask_again(bench: _Bench) -> None:
+    """Have boards measure what they missed when an earlier process finished it."""
+    for network in _networks(bench):
+        ask_again(bench.workshop, network.genome_digest, bench.workshop.run / network.onnx, network.measurements)
 
 
 def _known_score(journal: Journal, key: str) -> Score:
@@ -350,13 +359,13 @@ def _transfer(bench: _Bench, networks: Sequence[Network]) -> float:
 
 def _write_results(bench: _Bench, cycles: list[Cycle]) -> Results:
     """The record of the whole run. Here, and only here, the test split is read, once per network."""
-    workshop, journal = bench.workshop, bench.workshop.journal
-    for network in _networks(journal):
+    workshop = bench.workshop
+    for network in _networks(bench):
         if not (workshop.run / network.onnx).is_file():
             raise RunError(f"{workshop.run / network.onnx} is gone: bring it back, or start a new run")
     networks = [
         network.model_copy(update={"test_metric": read_test_metric(workshop, network, bench.prototype)})
-        for network in _networks(journal)
+        for network in _networks(bench)
     ]
     results = Results(
         schema="edgesynth.results/1",

@@ -10,7 +10,7 @@ __all__ = ["played_tx2"]
 
 def played_tx2(folder: Path, *, sensor: bool = False) -> RunningAgent:
     """An agent of its own in `folder`, made; its address is tx2@unix://FOLDER/agent.sock."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tree = FakeSysfs(folder / "board")
     tree.write("proc/device-tree/model", "quill\0")
     tree.write("proc/device-tree/compatible", "nvidia,p2597-0000+p3310-1000\0nvidia,tegra186\0")

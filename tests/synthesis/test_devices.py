@@ -75,9 +75,10 @@ class Killer(Progress):
         self.notes.append(text)
 
 
-def test_a_board_killed_in_the_middle_leaves_a_run_that_is_unverified(tmp_path: Path) -> None:
+def test_a_board_killed_in_the_middle_leaves_a_run_unverified_until_it_is_resumed(tmp_path: Path) -> None:
+    asked = question(tmp_path, "one")
     with played_tx2(tmp_path / "one") as board:
-        results = run(tmp_path, question(tmp_path, "one"), Killer(board))
+        results = run(tmp_path, asked, Killer(board))
     assert results.networks
     for network in results.networks:
         (record,) = network.measurements
@@ -87,6 +88,16 @@ def test_a_board_killed_in_the_middle_leaves_a_run_that_is_unverified(tmp_path: 
         assert not network.satisfied
     assert exit_code(results.networks, 1) == 4
     assert any(text.startswith("unverified: not every network was measured on tx2") for text in results.warnings)
+    with played_tx2(tmp_path / "one"), Journal.open(tmp_path / "run") as journal:
+        after = synthesize(asked, journal, Progress(), wait_s=0)
+    assert {network.genome_digest for network in results.networks} <= {n.genome_digest for n in after.networks}
+    for network in after.networks:
+        assert network.measurements[0].source == "simulated"
+        assert None not in network.requirements.values()
+    assert exit_code(after.networks, 1) == (0 if any(network.satisfied for network in after.networks) else 1)
+    assert not any(text.startswith("unverified") for text in after.warnings)
+    with Journal.open(tmp_path / "run") as journal:  # and it stays known, with no board at all
+        assert synthesize(asked, journal, Progress(), wait_s=0) == after
 
 
 def test_of_two_boards_one_is_pulled_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -97,8 +108,14 @@ def test_of_two_boards_one_is_pulled_and_nothing_is_lost(tmp_path: Path) -> None
         assert None not in network.requirements.values()
 
 
-def test_a_board_that_was_never_there(tmp_path: Path) -> None:
-    """The run goes by the model alone, and claims nothing."""
-    results = run(tmp_path, question(tmp_path, "none"))
-    assert [m.source for m in results.prototype.measurements] == ["estimated"]
-    assert exit_code(results.networks, 1) == 4
+def test_a_board_that_was_not_there_comes_when_the_run_is_resumed(tmp_path: Path) -> None:
+    """Until then the run goes by the model alone, and claims nothing, also not of the prototype."""
+    asked = question(tmp_path, "late")
+    before = run(tmp_path, asked)
+    assert [m.source for m in before.prototype.measurements] == ["estimated"]
+    assert before.networks[0].requirements == {"latency_ms@tx2<=0.95*prototype": None}
+    assert exit_code(before.networks, 1) == 4
+    with played_tx2(tmp_path / "late"), Journal.open(tmp_path / "run") as journal:
+        after = synthesize(asked, journal, Progress(), wait_s=0)
+    assert [m.source for m in after.prototype.measurements] == ["simulated"]
+    assert None not in after.networks[0].requirements.values()
