@@ -23,7 +23,7 @@ from edgesynth.data import find_source
 from edgesynth.energy.estimate import estimate
 from edgesynth.synthesis.storage import write_json
 
-__all__ = ["lacks", "measure_all"]
+__all__ = ["OPSET", "lacks", "latencies", "measure_all"]
 
 OPSET = 13
 """The newest that the target of the estimates takes."""
@@ -79,6 +79,11 @@ def finished(protocol: Protocol, places: Places) -> dict[str, dict[str, Any]]:
         for name, (result, digest) in found.items()
         if result is not None and "macs" in result and result["protocol_digest"] == digest
     }
+
+
+def latencies(files: Sequence[Path]) -> list[float]:
+    """Milliseconds of an inference of each file here, on one thread, all in the same rounds."""
+    return [round(statistics.median(times), 4) for times in zip(*_rounds(files), strict=True)]
 
 
 def lacks(protocol: Protocol, places: Places) -> bool:

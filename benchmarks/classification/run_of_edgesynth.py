@@ -22,7 +22,7 @@ from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.run import generate, own_networks, synthesize
 from edgesynth.synthesis.storage import write_file, write_json
 
-__all__ = ["Inheritance", "Spent", "inheritance", "make_run", "run_folder"]
+__all__ = ["Inheritance", "Spent", "inheritance", "make_run", "question_of", "run_folder"]
 
 GENERATE_FROM = 1000
 """First seed given to the generator for a further budget, as by the command line's default."""
@@ -170,10 +170,13 @@ def _take_published(protocol: Protocol, run: Path) -> None:
 def _journal(material: Material, run: Path) -> Journal:
     if (run / FILE).is_file():
         return Journal.open(run)
-    return Journal.create(run, _question(material, material.protocol).model_dump(mode="json"))
+    requirement = _requirement(material.protocol.settings["edgesynth"]["run"]["learned_for"])
+    return Journal.create(run, question_of(material, requirement).model_dump(mode="json"))
 
 
-def _question(material: Material, protocol: Protocol) -> Question:
+def question_of(material: Material, requirement: str) -> Question:
+    """What a run of the protocol asks for under that requirement, from the prototype of the material's seed."""
+    protocol = material.protocol
     settings = protocol.settings["edgesynth"]["run"]
     weights = prototype_weights(material.places, material.seed).resolve()
     return Question(
@@ -181,7 +184,7 @@ def _question(material: Material, protocol: Protocol) -> Question:
         prototype=protocol.prototype,
         weights=str(weights),
         weights_digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        requirements=(_requirement(settings["learned_for"]),),
+        requirements=(requirement,),
         targets=("tx2-sim",),
         count=settings["count"],
         seed=material.seed,

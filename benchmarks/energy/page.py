@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.energy.driven_section import driven_section
 from benchmarks.energy.provenance import HERE
+from benchmarks.energy.table import table
 
 __all__ = ["page", "write_page"]
 
@@ -27,7 +29,7 @@ def page(results: Path) -> str:
         "# Energy: the model of a Jetson TX2\n",
         "Written by `python -m benchmarks.energy` from the files in `results/`; do not edit.\n",
     ]
-    for name, section in (("model", _model), ("bound", _bound), ("speed", _speed)):
+    for name, section in SECTIONS:
         path = results / f"{name}.json"
         if path.is_file():
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -43,7 +45,7 @@ def _model(document: dict[str, Any]) -> Iterator[str]:
             "Each network is left out of the fit with all its rows, and then estimated at the overhead of the program "
             "that measured it. Rows that are held out are fitted on by nobody. Errors: |estimate / measurement - 1|.\n"
         )
-        yield from _table(
+        yield from table(
             ("rows", "wanted", "fit", "count", "median", "worst", "Spearman"), 3,
             (
                 (group if fit == "model" else "", WANTED.get(group, "") if fit == "model" else "", FITS[fit],
@@ -68,7 +70,7 @@ def _model(document: dict[str, Any]) -> Iterator[str]:
 
 def _rows(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "<details><summary>Every row</summary>\n"
-    yield from _table(
+    yield from table(
         ("network", "precision", "MMACs", "kernels", "measured, ms", *(f"{name}, error" for name in FITS.values()),
          "measured, mJ", "edgesynth's model, error", "held out"), 2,
         (
@@ -91,7 +93,7 @@ def _bound(document: dict[str, Any]) -> Iterator[str]:
         "prototype's. They depend on the overhead of the program around the engine, which no network can lower: "
         f"{_list(overheads)} ms.\n"
     )
-    yield from _table(
+    yield from table(
         ("input", "MMACs", "genome", "kernels", "ms", "mJ", *(f"overhead {name}" for name in overheads)), 3,
         (
             (f"{size['side']}x{size['side']}", size["mmacs"], name, entry["kernels"], entry["assumed"]["ms"],
@@ -116,20 +118,16 @@ def _speed(document: dict[str, Any]) -> Iterator[str]:
     )
 
 
+SECTIONS = (("model", _model), ("bound", _bound), ("driven", driven_section), ("speed", _speed))
+"""By the name of the result file, in the order of the page."""
+
+
 def _where(environment: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     return (
         f"Taken by `{environment['command']}` on {environment['date']}: {environment['cpu']}, {environment['cores']} "
         f"cores, Python {environment['python']}, {versions}, commit {environment['commit']}.\n"
     )
-
-
-def _table(head: Sequence[str], words: int, rows: Iterator[Sequence[object]]) -> Iterator[str]:
-    """The first `words` columns are words, the others numbers."""
-    yield f"| {' | '.join(head)} |"
-    yield f"| {' | '.join('---' if place < words else '---:' for place in range(len(head)))} |"
-    yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
-    yield ""
 
 
 def _list(values: dict[str, float]) -> str:

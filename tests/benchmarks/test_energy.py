@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.energy.__main__ import main
 from benchmarks.energy.bound import bounds
+from benchmarks.energy.driven import REQUIREMENT, equally_accurate
 from benchmarks.energy.model import groups_of
 from benchmarks.energy.page import page
 from benchmarks.energy.provenance import HERE
@@ -58,6 +59,25 @@ def test_the_bounds_are_those_of_the_model_that_is_shipped() -> None:
         for name, entry in now["genomes"].items():
             assert entry["kernels"] == then["genomes"][name]["kernels"]
             assert entry["assumed"] == pytest.approx(then["genomes"][name]["assumed"], rel=5e-3)
+
+
+def test_networks_are_compared_at_equal_accuracy() -> None:
+    def network(name: str, accuracy: float, mj: float, requirement: str | None) -> dict[str, Any]:
+        asked = {} if requirement is None else {"requirement": requirement}
+        return {"name": name, "val_accuracy": accuracy, "mj": mj, **asked}
+
+    networks = [
+        network("prototype", 0.94, 5.3, None),
+        network("thin", 0.93, 4.5, "macs<=prototype/10"),
+        network("thick", 0.935, 4.8, "macs<=prototype/4"),
+        network("poor", 0.90, 2.0, "macs<=prototype/10"),
+        network("flat", 0.931, 3.0, REQUIREMENT),
+        network("best", 0.95, 3.0, REQUIREMENT),
+    ]
+    assert equally_accurate(networks) == [
+        {"joules": "flat", "macs": "thick", "times": 1.6, "median_times": 1.683},
+        {"joules": "best", "macs": None, "times": None, "median_times": None},
+    ]
 
 
 def test_rows_of_the_reader_s_own_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,13 @@
+"""Tables of the page, in Markdown."""
+
+from collections.abc import Iterator, Sequence
+
+__all__ = ["table"]
+
+
+def table(head: Sequence[str], words: int, rows: Iterator[Sequence[object]]) -> Iterator[str]:
+    """The first `words` columns are words, the others numbers."""
+    yield f"| {' | '.join(head)} |"
+    yield f"| {' | '.join('---' if place < words else '---:' for place in range(len(head)))} |"
+    yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
+    yield ""
