@@ -71,15 +71,20 @@ class HeldPowerMode(AbstractContextManager[None]):
             )
 
     def _beat(self) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):  # the helper is gone: leaving tells
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(OSError, ValueError):  # the helper is gone, or its stdin closed: leaving tells
             while not self._over.wait(BEAT_S):
-                self._process.stdin.write(b".")
-                self._process.stdin.flush()
+                stdin.write(b".")
+                stdin.flush()
 
     def _end(self) -> str:
         """Let go, and wait until all is as before; the last line that the helper wrote of what failed."""
         with self._process as process:
+            stdin, process.stdin = process.stdin, None
+            assert stdin is not None
+            with suppress(OSError):
+                stdin.close()
             try:
                 _, said = process.communicate(timeout=SET_LIMIT_S)
             except subprocess.TimeoutExpired:
