@@ -32,13 +32,15 @@ def bench(
     tier: Annotated[
         Literal["quick", "reported"] | None,
         typer.Option(
-            help="quick: 5 windows of 10 s, 1.5 to 3 minutes; reported: 5 of 60 s, 5.5 to 7 minutes.  "
-            "[default: quick where there is a power sensor, else some seconds]"
+            help="quick: 5 windows of 10 s, 1 to 3 minutes; reported: 5 of 60 s, 5 to 7 minutes. If not given, quick "
+            "where there is a power sensor, else some seconds."
         ),
     ] = None,
     power_mode: Annotated[
         int | None,
-        typer.Option(help="Number of the board's power mode, set for as long as this takes.  [default: as it is]"),
+        typer.Option(
+            min=0, help="Number of the board's power mode, set for as long as this takes; as it is if not given."
+        ),
     ] = None,
     compare: Annotated[
         Path | None, typer.Option(help="Another ONNX file: measure both in turns, and say the ratio.")

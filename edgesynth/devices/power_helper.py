@@ -13,12 +13,13 @@ __all__ = ["HELPER", "HeldPowerMode"]
 HELPER = "/usr/local/lib/edgesynth/edgesynth-power"
 """Where a deploy and install.sh put it (docs/service.md)."""
 SET_LIMIT_S = 60.0
-BEAT_S = 10.0
+BEAT_S = 20.0
 """The helper puts the mode back after a minute without a sign of life."""
 
 _HELD = b"held\n"
 _COMMAND = """\
 [ -x {helper} ] || {{ echo 'there is no {helper}' >&2; exit 1; }}
+grep -q '^hold)' {helper} || {{ echo 'its {helper} is of an earlier agent, deploy again' >&2; exit 1; }}
 [ "$(id -u)" = 0 ] && exec {helper} hold {number}
 exec sudo -n {helper} hold {number}"""
 

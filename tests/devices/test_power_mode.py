@@ -207,6 +207,9 @@ class TestHeldPowerMode:
         modes.stick()
         with pytest.raises(DeviceError, match=r"^mode 3 or its clocks could not be put back$"):
             HeldPowerMode(transport, 0).__enter__()
+        modes.helper.write_text("#!/bin/sh\n")
+        with pytest.raises(DeviceError, match=r"is of an earlier agent, deploy again$"):
+            HeldPowerMode(transport, 0).__enter__()
         modes.helper.unlink()
         with pytest.raises(DeviceError, match=f"^there is no {modes.helper}$"):
             HeldPowerMode(transport, 0).__enter__()
