@@ -16,7 +16,7 @@ if [ "$1" = -q ]; then
     exec cat mode
 fi
 [ ! -e stuck ] || {{ echo "NVPM ERROR: stuck" >&2; exit 1; }}
-echo "$2" >mode
+echo "$2" >mode.set && mv mode.set mode
 """
 JETSON_CLOCKS = '#!/bin/sh\n[ "$1" != --store ] || echo free >"$2"\n'
 
@@ -50,7 +50,10 @@ class PlayedModes:
         return int((self._root / "mode").read_text())
 
     def set(self, number: int) -> None:
-        (self._root / "mode").write_text(f"{number}\n")
+        """At once: whoever reads meanwhile sees one or the other."""
+        new = self._root / "mode.new"
+        new.write_text(f"{number}\n")
+        new.replace(self._root / "mode")
 
     def stick(self) -> None:
         """From now on no mode can be set."""

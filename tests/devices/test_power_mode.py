@@ -26,6 +26,8 @@ from tests.deploy.sshd import LocalSshd
 from tests.devices.played import PlayedModes, played_tx2
 
 SHORT = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
+# Long enough to be disturbed before it ends.
+SLOW = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=2, window_s=1.0)
 ADDRESS = "tx2@ssh://board"
 
 
@@ -142,10 +144,9 @@ class TestWantedMode:
                 modes.set(0)
 
         said = r"its power mode was 3 \(MAXP_CORE_ARM\) before the run and 0 \(MAXN\) after it, not 3"
-        slow = SHORT.model_copy(update={"window_s": 0.2})
         agent = RemoteAgent(LocalTransport(Path("/"), "board"), ADDRESS)
         with (
-            AgentOracle("tx2", agent, slow, disturb, mode=WantedMode(3)) as asked,
+            AgentOracle("tx2", agent, SLOW, disturb, mode=WantedMode(3)) as asked,
             pytest.raises(DeviceError, match=said),
         ):
             asked.measure(model)
@@ -159,9 +160,8 @@ def test_what_was_measured_in_two_modes_is_not_kept(
             modes.set(0)
 
     memory = Measurements(tmp_path / "measured.sqlite")
-    slow = SHORT.model_copy(update={"window_s": 0.2})
     agent = RemoteAgent(LocalTransport(Path("/"), "board"), ADDRESS)
-    with AgentOracle("tx2", agent, slow, disturb, memory=memory) as asked:
+    with AgentOracle("tx2", agent, SLOW, disturb, memory=memory) as asked:
         record = asked.measure(model)
         assert any("the power mode was changed" in text for text in record.warnings)
         assert memory.all("tx2") == []
