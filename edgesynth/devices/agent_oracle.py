@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from edgesynth.devices.client import AgentClient
 from edgesynth.devices.deadline import Deadline
 from edgesynth.devices.host import HostAgent
-from edgesynth.devices.jobs import EngineName, JobRequest, Precision, Schedule, schedule_for
+from edgesynth.devices.jobs import EngineName, JobRequest, Precision, Schedule, Tier, schedule_for
 from edgesynth.devices.lease import HeldLease
 from edgesynth.devices.measured import MeasurementKey, Measurements, key_facts
 from edgesynth.devices.oracle import Oracle
+from edgesynth.devices.power_mode import WantedMode, modes_seen
 from edgesynth.errors import DeviceError
 from edgesynth.records import Measurement
 
@@ -25,8 +26,9 @@ BUILD_LIMIT_S = 1800.0
 class AgentOracle(Oracle):
     """Measures as `target` on the device behind `agent`, which gives a client for as long as its `with` block lasts.
 
-    Holds the device's lease all the while. `schedule` None is chosen by what the device can meter. `engine` and
-    `precision` None leave that to the agent. What `memory` has of just this device and network is not measured again.
+    Holds the device's lease all the while. `schedule` None is that of the `tier`, which None leaves to what the device
+    can meter. `engine` and `precision` None leave that to the agent. Nothing is measured in another power mode than
+    `mode`; None is as the device is. What `memory` has of just this device and network is not measured again.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class AgentOracle(Oracle):
         screening: bool = False,
         engine: EngineName | None = None,
         precision: Precision | None = None,
+        tier: Tier | None = None,
+        mode: WantedMode | None = None,
         memory: Measurements | None = None,
     ) -> None:
         self.target = target
@@ -48,6 +52,8 @@ class AgentOracle(Oracle):
         self._screening = screening
         self._engine = engine
         self._precision = precision
+        self._tier = tier
+        self._mode = mode
         self._memory = memory
         self._schedule: Schedule
         self._client: AgentClient
@@ -68,11 +74,14 @@ class AgentOracle(Oracle):
             return known
         measured = self._take(onnx, batch, None, None)
         # Joules that a sensor failed to tell are worth asking for again.
-        if measured.energy_mj is not None or facts["power"].get("sensor") is None:
+        told = measured.energy_mj is not None or facts["power"].get("sensor") is None
+        if told and _in_mode_of(facts, measured):
             self._memory.add(key, measured)
         return measured
 
     def _take(self, onnx: Path, batch: int, reference: Path | None, calibration: Path | None) -> Measurement:
+        if self._mode is not None:
+            self._mode.require(self._client)
         request = JobRequest(
             model=self._client.upload(onnx, self._lease),
             target=self.target,
@@ -94,6 +103,8 @@ class AgentOracle(Oracle):
             with suppress(DeviceError):  # what went wrong first is what counts
                 self._client.cancel(job.id)
             raise
+        if self._mode is not None:
+            self._mode.require_throughout(self._client.name, measured)
         from edgesynth.energy.measured_network import with_network  # it takes its time to import
 
         return with_network(measured, onnx)
@@ -103,8 +114,11 @@ class AgentOracle(Oracle):
         with (
             self._agent as self._client,
             self._client.lease(f"edgesynth, process {os.getpid()}") as self._lease,
+            nullcontext() if self._mode is None else self._mode.held(self._client),
         ):
-            self._schedule = self._wanted or schedule_for(self._client.device(), screening=self._screening)
+            self._schedule = self._wanted or schedule_for(
+                self._client.device(), screening=self._screening, tier=self._tier
+            )
             yield
 
     def alive(self) -> bool:
@@ -138,6 +152,11 @@ class AgentOracle(Oracle):
         return 60 + 2 * (schedule.warmup_max_s + schedule.windows * schedule.window_s)
 
 
+def _in_mode_of(facts: Mapping[str, Any], measured: Measurement) -> bool:
+    """Whether the power mode of the facts held throughout; an agent that records no conditions is taken at its word."""
+    return measured.conditions is None or all(mode == facts.get("power_mode") for mode in modes_seen(measured))
+
+
 class HostOracle(AgentOracle):
     """Measures on this machine, through one agent that lives as long as the `with` block."""
 
@@ -149,7 +168,15 @@ class HostOracle(AgentOracle):
         screening: bool = False,
         engine: EngineName | None = None,
         precision: Precision | None = None,
+        tier: Tier | None = None,
     ) -> None:
         super().__init__(
-            "host", HostAgent(), schedule, on_progress, screening=screening, engine=engine, precision=precision
+            "host",
+            HostAgent(),
+            schedule,
+            on_progress,
+            screening=screening,
+            engine=engine,
+            precision=precision,
+            tier=tier,
         )

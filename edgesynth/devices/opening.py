@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesynth_exporters.targets import model_of
+from edgesynth_exporters.targets import Target, find_power_mode, model_of
 
 from edgesynth.devices.address import Address, parse_address
 from edgesynth.devices.agent_oracle import AgentOracle, HostOracle
 from edgesynth.devices.client import AgentClient
-from edgesynth.devices.jobs import EngineName, Precision
+from edgesynth.devices.jobs import EngineName, Precision, Tier
 from edgesynth.devices.measured import Measurements, default_database
 from edgesynth.devices.oracle import EstimateOracle, Oracle
 from edgesynth.devices.patient import PatientOracle
 from edgesynth.devices.pool import PoolOracle
-from edgesynth.devices.remote import agent_by_ssh
+from edgesynth.devices.power_mode import WantedMode
+from edgesynth.devices.remote import RemoteAgent, agent_by_ssh
 from edgesynth.errors import EdgesynthError
 
 if TYPE_CHECKING:
@@ -92,14 +93,38 @@ def open_answering(
         yield Answering(record, screens)
 
 
-def open_device(text: str, *, engine: EngineName | None = None, precision: Precision | None = None) -> AgentOracle:
-    """Who measures on the device at that address. Raises EdgesynthError for a target that is none, or is unknown."""
+def open_device(
+    text: str,
+    *,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    tier: Tier | None = None,
+    power_mode: int | None = None,
+) -> AgentOracle:
+    """Who measures on the device at that address, in the `power_mode` of that number or as the device is.
+
+    Raises EdgesynthError for a target that is none, is unknown, or has no such power mode. Entering raises DeviceError
+    where the board is in another mode and cannot be set to that one.
+    """
     address = parse_address(text)
     if address.way == "model":
         raise EdgesynthError(f"{text} is a model, not a device: ask edgesynth estimate --target {text}")
+    if power_mode is not None:
+        _check_mode(address.target, power_mode)
     if address.way == "here":
-        return HostOracle(engine=engine, precision=precision)
-    return AgentOracle(address.target.name, _agent_at(address), engine=engine, precision=precision)
+        return HostOracle(engine=engine, precision=precision, tier=tier)
+    agent = _agent_at(address)
+    hold = agent.hold_mode if isinstance(agent, RemoteAgent) else None
+    mode = None if power_mode is None else WantedMode(power_mode, hold)
+    return AgentOracle(address.target.name, agent, engine=engine, precision=precision, tier=tier, mode=mode)
+
+
+def _check_mode(target: Target, power_mode: int) -> None:
+    if target.kind == "host":
+        raise EdgesynthError(f"{target.name} has no power modes: leave out --power-mode, or name a board")
+    # Where no source tells the modes of a board, the board does.
+    if target.power_modes:
+        find_power_mode(target, power_mode)
 
 
 def _screening(name: str, places: Sequence[Address], patience: Patience) -> "ScreeningOracle":

@@ -4,6 +4,7 @@ import shlex
 from contextlib import AbstractContextManager, ExitStack
 
 from edgesynth.devices.client import AgentClient
+from edgesynth.devices.power_helper import HeldPowerMode
 from edgesynth.devices.ssh import SshTransport
 from edgesynth.devices.transport import Transport
 from edgesynth.errors import DeviceError
@@ -38,6 +39,10 @@ class RemoteAgent(AbstractContextManager[AgentClient]):
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+
+    def hold_mode(self, number: int) -> HeldPowerMode:
+        """The board's power mode set for a `with` block inside this one."""
+        return HeldPowerMode(self._transport, number)
 
     def _socket(self) -> str:
         answer = self._transport.ask(_FIND.format(" ".join(f'"{path}"' for path in SOCKETS)))

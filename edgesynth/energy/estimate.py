@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgesynth_exporters.onnx_graph import read_graph
-from edgesynth_exporters.suggest import nearest
-from edgesynth_exporters.targets import Target, find_target, model_of
+from edgesynth_exporters.targets import Target, find_power_mode, find_target, model_of
 
 from edgesynth.energy.constants import SHIPPED, Calibration, Clocks, calibration_of
 from edgesynth.energy.kernels import BYTES, Kernel, Precision, kernels_of
@@ -152,14 +151,7 @@ def _precision(precision: str, target: Target, known: Calibration) -> Precision:
 
 def _clocks(target: Target, known: Calibration, power_mode: int) -> Clocks:
     """Those of a mode; where it caps none, those that the constants were fitted at."""
-    modes = {mode.id: mode for mode in target.power_modes}
-    if power_mode not in modes:
-        raise EdgesynthError(
-            f"{target.name} has no power mode {power_mode}: known are "
-            f"{', '.join(f'{mode.id} ({mode.name})' for mode in target.power_modes) or 'none'}"
-            f"{nearest(str(power_mode), map(str, modes))}"
-        )
-    mode, most = modes[power_mode], known.constants
+    mode, most = find_power_mode(target, power_mode), known.constants
     return Clocks(
         gpu_mhz=mode.gpu_mhz or most.gpu_clock_mhz,
         memory_mhz=mode.memory_mhz or most.memory_clock_mhz,

@@ -28,6 +28,7 @@ __all__ = [
     "Precision",
     "Target",
     "all_targets",
+    "find_power_mode",
     "find_target",
     "model_of",
     "models_folder",
@@ -64,6 +65,17 @@ def find_target(name: str) -> Target:
     if name not in targets:
         raise EdgesynthError(f"unknown target '{name}': known are {', '.join(targets)}{nearest(name, targets)}")
     return targets[name]
+
+
+def find_power_mode(target: Target, number: int) -> PowerMode:
+    """The mode with that number. Raises EdgesynthError listing those of the target."""
+    modes = {mode.id: mode for mode in target.power_modes}
+    if number not in modes:
+        known = ", ".join(f"{mode.id} ({mode.name})" for mode in target.power_modes) or "none"
+        raise EdgesynthError(
+            f"{target.name} has no power mode {number}: known are {known}{nearest(str(number), map(str, modes))}"
+        )
+    return modes[number]
 
 
 def model_of(target: Target) -> Target | None:

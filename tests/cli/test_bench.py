@@ -5,16 +5,19 @@ import json
 import pytest
 
 from edgesynth.cli.main import run
-from edgesynth.devices import Schedule, jobs
+from edgesynth.devices import Schedule, jobs, power_helper, remote
 from tests.agent.models import save_conv
-from tests.devices.played import played_tx2
+from tests.deploy.sshd import LocalSshd
+from tests.devices.played import PlayedModes, played_tx2
 from tests.devices.references import IMAGES, save_reference
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    schedule = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=3, window_s=0.02)
-    for name in ("QUICK_HOST", "QUICK_METERED"):
+    # As many windows as tell one from another.
+    names = ("QUICK_HOST", "QUICK_METERED", "QUICK_BOARD", "REPORTED_METERED", "REPORTED_BOARD")
+    for windows, name in enumerate(names, start=3):
+        schedule = Schedule(warmup_min_s=0, warmup_max_s=0.05, windows=windows, window_s=0.02)
         monkeypatch.setattr(jobs, name, schedule)
 
 
@@ -105,3 +108,113 @@ def test_who_cannot_be_asked(model, capsys, target, code, said):
     _, _, err = bench(capsys, model, "--target", target)
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("tier", "windows"), [((), 3), (("--tier", "quick"), 4), (("--tier", "reported"), 6)])
+def test_the_tier_that_was_asked_for(model, capsys, monkeypatch, tier, windows):
+    monkeypatch.setenv("EDGESYNTH_SIMULATED", "a test")  # whatever sensor this machine has
+    monkeypatch.setattr(jobs, "SIMULATED_BOARD", jobs.QUICK_HOST)
+    code, out, _ = bench(capsys, model, *tier, "--json")
+    assert (code, len(json.loads(out)["windows"])) == (0, windows)
+
+
+def test_the_tier_of_a_board_and_of_a_comparison(model, capsys, tmp_path):
+    with played_tx2(tmp_path / "board"):
+        target = f"tx2@unix://{tmp_path}/board/agent.sock"
+        code, out, _ = bench(capsys, model, "--target", target, "--tier", "quick", "--json")
+        assert (code, len(json.loads(out)["windows"])) == (0, 5)
+        options = ("--compare", str(model), "--rounds", "2", "--tier", "reported", "--json")
+        code, out, _ = bench(capsys, model, "--target", target, *options)
+    records = [record for each in json.loads(out)["rounds"] for record in (*each["first"], *each["second"])]
+    assert (code, [len(record["windows"]) for record in records]) == (0, [7] * 8)
+
+
+def test_the_help_says_how_long_it_takes(capsys):
+    assert run(["bench", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "5 of 60 s" in said
+    assert "20 to 35 minutes" in said
+
+
+class TestPowerMode:
+    @pytest.fixture
+    def modes(self, tmp_path):
+        return PlayedModes(tmp_path / "board" / "board")
+
+    @pytest.fixture
+    def target(self, modes, tmp_path):
+        with played_tx2(tmp_path / "board"):
+            yield f"tx2@unix://{tmp_path}/board/agent.sock"
+
+    def test_the_one_that_the_board_is_in(self, model, capsys, target):
+        code, out, err = bench(capsys, model, "--target", target, "--power-mode", "3", "--json")
+        assert (code, err) == (0, "")
+        conditions = json.loads(out)["conditions"]
+        assert [conditions[when]["power_mode"]["id"] for when in ("before", "after")] == [3, 3]
+
+    @pytest.mark.parametrize("more", [(), ("--compare", "MODEL", "--rounds", "2")])
+    def test_another_one_is_an_error_and_nothing_is_measured(self, model, capsys, target, modes, more):
+        more = [str(model) if each == "MODEL" else each for each in more]
+        code, out, err = bench(capsys, model, "--target", target, "--power-mode", "0", *more)
+        assert (code, out, err.count("\n"), modes.now) == (3, "", 1, 3)
+        assert "it is in power mode 3 (MAXP_CORE_ARM), not 0" in err
+        assert err.endswith("On the board: sudo nvpmodel -m 0\n")
+
+    @pytest.mark.parametrize(
+        ("target", "mode", "said"),
+        [
+            ("host", "0", "host has no power modes: leave out --power-mode"),
+            ("tx2@ssh://nowhere", "9", "tx2 has no power mode 9: known are 0 (MAXN)"),
+            ("tx2-sim", "0", "ask edgesynth estimate"),
+        ],
+    )
+    def test_what_there_is_not_is_bad_input(self, model, capsys, target, mode, said):
+        code, out, err = bench(capsys, model, "--target", target, "--power-mode", mode)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+
+    def test_a_board_without_nvpmodel(self, model, capsys, tmp_path):
+        with played_tx2(tmp_path / "board"):
+            target = f"tx2@unix://{tmp_path}/board/agent.sock"
+            code, out, err = bench(capsys, model, "--target", target, "--power-mode", "0")
+        assert (code, out, err.count("\n")) == (3, "", 1)
+        assert "leave out --power-mode" in err
+
+    @pytest.fixture
+    def board(self, modes, target, tmp_path, monkeypatch):
+        """The same board by ssh, with the helper that sets its modes."""
+        # sshd gives commands a PATH of its own.
+        modes.helper.write_text(modes.helper.read_text().replace("set -eu\n", f"set -eu\nPATH={modes.path}:$PATH\n"))
+        monkeypatch.setattr(power_helper, "HELPER", str(modes.helper))
+        monkeypatch.setattr(remote, "SOCKETS", (target.partition("unix://")[2],))
+        folder = tmp_path / "sshd"
+        folder.mkdir()
+        with LocalSshd(folder) as sshd:
+            monkeypatch.setenv("EDGESYNTH_SSH_CONFIG", str(sshd.config))
+            yield "tx2@ssh://board"
+
+    def test_set_by_ssh_and_put_back(self, model, capsys, board, modes):
+        options = ("--target", board, "--power-mode", "0", "--json")
+        code, out, err = bench(capsys, model, *options)
+        assert (code, err, modes.now) == (0, "", 3)
+        assert json.loads(out)["conditions"]["after"]["power_mode"] == {"id": 0, "name": "MAXN"}
+        code, out, _ = bench(capsys, model, *options, "--compare", str(model), "--rounds", "2")
+        assert (code, modes.now) == (0, 3)
+        first = json.loads(out)["rounds"][1]["first"][1]
+        assert first["conditions"]["after"]["power_mode"]["id"] == 0
+
+    def test_figures_are_told_before_a_mode_that_was_not_put_back(self, model, capsys, board, modes, monkeypatch):
+        from edgesynth.devices import AgentOracle
+
+        measure = AgentOracle.measure
+
+        def then_stick(self, *args, **options):
+            record = measure(self, *args, **options)
+            modes.stick()
+            return record
+
+        monkeypatch.setattr(AgentOracle, "measure", then_stick)
+        code, out, err = bench(capsys, model, "--target", board, "--power-mode", "0", "--json")
+        assert (code, modes.now) == (3, 0)
+        assert json.loads(out)["schema"] == "edgesynth.measurement/1"
+        assert "its power mode was not put back" in err

@@ -1,8 +1,10 @@
 """Deploys over a real sshd to a machine with a real systemd (tests/virtual_device)."""
 
 import json
+import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from edgesynth_exporters.targets import find_target
@@ -20,8 +22,16 @@ from tests.virtual_device.fixtures import make_virtual_device, virtual_device
 __all__ = ["make_virtual_device", "virtual_device"]
 
 CURRENT = "/var/lib/edgesynth/models/cam/current"
+LIMIT_S = 60.0
 # What changes by itself, or by logging in.
 LIVING = ("/proc", "/sys", "/dev", "/run", "/var/log", "/var/lib/systemd", "/var/cache", "/var/tmp")
+
+
+def wait_until(condition):
+    end_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
 
 
 class Deployer:
@@ -190,3 +200,38 @@ def test_without_the_right_to_become_root(make_virtual_device, tmp_path, capsys,
     assert (code, out) == (2, "")
     assert "deploying for the system needs root, and sudo asks for a password" in err.splitlines()[-1]
     assert "--user" in err
+
+
+def test_bench_sets_a_power_mode_and_puts_it_back_even_when_it_is_killed(deployer):
+    device = deployer.device
+    deployer.deployed(0.5, "--measure", "none")
+    device.ssh("usermod --append --groups edgesynth nvidia && jetson_clocks")
+    model = save_network(deployer.folder / "net.onnx")
+    command = ["bench", str(model), "--target", f"tx2@ssh://nvidia@{device.name}", "--power-mode", "0", "--json"]
+
+    def now():
+        return device.ssh("nvpmodel -q | tail -n 1; jetson_clocks --show").stdout
+
+    try:
+        before = now()
+        assert before == "3\nclocks: held at the maximum\n"
+        deployer.capsys.readouterr()
+        assert run(command) == 0
+        conditions = json.loads(deployer.capsys.readouterr().out)["conditions"]
+        assert conditions["after"]["power_mode"] == {"id": 0, "name": "MAXN"}
+        assert now() == before
+
+        device.ssh("cd /usr/local/lib/edgesynth && mv edgesynth-power away")
+        assert run(command) == 3
+        err = deployer.capsys.readouterr().err
+        assert "setting it failed (there is no /usr/local/lib/edgesynth/edgesynth-power)" in err
+        assert now() == before
+        device.ssh("cd /usr/local/lib/edgesynth && mv away edgesynth-power")
+
+        with subprocess.Popen([sys.executable, "-m", "edgesynth", *command, "--tier", "reported"]) as bench:
+            wait_until(lambda: now().startswith("0"))
+            bench.kill()
+        wait_until(lambda: now() == before)
+    finally:
+        # Started anew, the agent has forgotten the lease of the one that was killed.
+        device.ssh("systemctl restart edgesynth-agent; nvpmodel -m 3", check=False)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from edgesynth_agent import protocol
 
 from edgesynth.devices import (
     QUICK_HOST,
@@ -131,6 +132,22 @@ def facts(sensor: str | None, *targets: str, source: str = "measured") -> dict[s
 def test_a_device_with_a_power_sensor_is_given_time_for_joules(device: dict[str, object], schedule: Schedule) -> None:
     assert schedule_for(device) == schedule
     assert schedule_for(device, screening=True) == SCREEN_HOST
+
+
+@pytest.mark.parametrize(
+    ("device", "quick", "reported"),
+    [
+        (facts(None), jobs.QUICK_METERED, jobs.REPORTED_METERED),
+        (facts("rapl"), jobs.QUICK_METERED, jobs.REPORTED_METERED),
+        (facts("ina3221", "tx2"), jobs.QUICK_BOARD, jobs.REPORTED_BOARD),
+        (facts(None, "tx2", source="simulated"), jobs.QUICK_BOARD, jobs.REPORTED_BOARD),
+    ],
+)
+def test_a_tier_is_that_of_the_agent(device: dict[str, object], quick: Schedule, reported: Schedule) -> None:
+    for tier, expected in (("quick", quick), ("reported", reported)):
+        schedule = schedule_for(device, tier=tier)  # type: ignore[arg-type]
+        assert schedule == expected
+        assert protocol.Schedule(**schedule.model_dump()).tier == tier
 
 
 def test_the_schedule_is_that_of_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
