@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from edgesynth.cli.progress import Stages
     from edgesynth.devices import AgentOracle
 
 __all__ = ["bench"]
@@ -58,44 +59,53 @@ def bench(
     """
     if compare is not None and (reference, calibration) != (None, None):
         raise typer.BadParameter("--reference and --calibration are of one file: leave them out of --compare")
+    from edgesynth.cli.progress import Stages
     from edgesynth.cli.tables import print_measurement
     from edgesynth.devices import beside, open_device
 
-    device = open_device(target, engine=engine, precision=precision, tier=tier, power_mode=power_mode)
-    if compare is not None:
-        _compare(device, model, compare, batch, rounds, json_)
-        return
-    found = beside(model, precision, engine)
-    if found.note is not None and reference is None:
+    found = beside(model, precision, engine) if compare is None else None
+    if found is not None and found.note is not None and reference is None:
         typer.echo(found.note, err=True)
-    with device as oracle:
+    with (
+        Stages() as stages,
+        open_device(
+            target, engine=engine, precision=precision, tier=tier, power_mode=power_mode, on_progress=stages
+        ) as oracle,
+    ):
+        # Figures are printed inside: were the board's power mode not put back, that would be an error after them.
+        if compare is not None:
+            _compare(oracle, stages, model, compare, batch, rounds, json_)
+            return
+        assert found is not None
         measurement = oracle.measure(
             model,
             batch=batch,
             reference=reference or found.reference,
             calibration=calibration or found.calibration,
         )
-        # Inside: were the board's power mode not put back, that would be an error after the figures.
+        stages.done()
         if json_:
             typer.echo(measurement.model_dump_json(indent=2))
         else:
             print_measurement(model.name, measurement)
 
 
-def _compare(device: "AgentOracle", first: Path, second: Path, batch: int, rounds: int, json_: bool) -> None:
+def _compare(
+    oracle: "AgentOracle", stages: "Stages", first: Path, second: Path, batch: int, rounds: int, json_: bool
+) -> None:
     from edgesynth.cli.tables import print_comparison
     from edgesynth.devices.comparison import compare
 
-    with device as oracle:
-        found = compare(
-            oracle,
-            first,
-            second,
-            batch=batch,
-            rounds=rounds,
-            on_round=lambda done, total: typer.echo(f"round {done} of {total}", err=True),
-        )
-        if json_:
-            typer.echo(found.model_dump_json(indent=2, by_alias=True))
-        else:
-            print_comparison(found)
+    found = compare(
+        oracle,
+        first,
+        second,
+        batch=batch,
+        rounds=rounds,
+        on_round=lambda done, total: typer.echo(f"round {done} of {total}", err=True),
+    )
+    stages.done()
+    if json_:
+        typer.echo(found.model_dump_json(indent=2, by_alias=True))
+    else:
+        print_comparison(found)

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 from edgesynth.records import Cycle, Network
 from edgesynth.synthesis.progress import Progress
 
-__all__ = ["LiveProgress", "PlainProgress", "open_progress"]
+__all__ = ["LiveProgress", "PlainProgress", "Stages", "open_progress"]
 
 
 @contextmanager
@@ -32,6 +32,29 @@ def open_progress() -> Iterator[Progress]:
     )
     with Bars(*columns, console=console, transient=True) as bars:
         yield LiveProgress(bars)
+
+
+class Stages:
+    """What a device is at, as a line that changes, for a `with` block or until `done`: before anything is printed.
+    Nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("waiting for the device")
+
+    def __enter__(self) -> "Stages":
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done()
+
+    def __call__(self, stage: str, share: float) -> None:
+        self._status.update(f"{stage}, {share:.0%}")
+
+    def done(self) -> None:
+        self._status.stop()
 
 
 class PlainProgress(Progress):

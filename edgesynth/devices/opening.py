@@ -100,8 +100,11 @@ def open_device(
     precision: Precision | None = None,
     tier: Tier | None = None,
     power_mode: int | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> AgentOracle:
     """Who measures on the device at that address, in the `power_mode` of that number or as the device is.
+
+    `on_progress(stage, share)` is called as a measurement goes on.
 
     Raises EdgesynthError for a target that is none, is unknown, or has no such power mode. Entering raises DeviceError
     where the board is in another mode and cannot be set to that one.
@@ -112,11 +115,12 @@ def open_device(
     if power_mode is not None:
         _check_mode(address.target, power_mode)
     if address.way == "here":
-        return HostOracle(engine=engine, precision=precision, tier=tier)
+        return HostOracle(None, on_progress, engine=engine, precision=precision, tier=tier)
     agent = _agent_at(address)
     hold = agent.hold_mode if isinstance(agent, RemoteAgent) else None
     mode = None if power_mode is None else WantedMode(power_mode, hold)
-    return AgentOracle(address.target.name, agent, engine=engine, precision=precision, tier=tier, mode=mode)
+    name = address.target.name
+    return AgentOracle(name, agent, None, on_progress, engine=engine, precision=precision, tier=tier, mode=mode)
 
 
 def _check_mode(target: Target, power_mode: int) -> None:
