@@ -1,6 +1,6 @@
 """What commands print for people: tables of networks and measurements, on stdout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["print_comparison", "print_genomes", "print_measurement", "print_networks", "print_results"]
 
 
-def print_results(results: Results) -> None:
-    """The prototype and its FermiNets, and how many of them meet everything."""
+def print_results(results: Results, targets: Collection[str]) -> None:
+    """The prototype and its FermiNets with their figures on `targets`, and how many of them meet everything."""
     prototype = results.prototype
-    table = _table(results.data.metric, prototype.measurements)
+    asked = [m for m in prototype.measurements if m.target in targets]
+    table = _table(results.data.metric, asked)
     table.add_row(
         prototype.name,
         *_figures(prototype, prototype.macs),
-        *(cell for m in prototype.measurements for cell in _target_cells(m)),
+        *(cell for m in asked for cell in _target_cells(m)),
         "",
         end_section=True,
     )
     for network in results.networks:
-        table.add_row(*_network_row(network, prototype.macs, results.requirements))
+        table.add_row(*_network_row(network, prototype.macs, results.requirements, targets))
     console = _console()
     console.print(table)
     console.print(counted(of_the_run(results), ", ".join(results.requirements)), markup=False)
@@ -40,12 +41,13 @@ def print_results(results: Results) -> None:
         console.print(f"rank correlation with the finished result: {_rank(rung)}", markup=False)
 
 
-def print_networks(networks: Sequence[Network], metric: str) -> None:
-    """FermiNets alone, all made for the same requirements, and how many of them meet those."""
-    table = _table(metric, networks[0].measurements if networks else [])
+def print_networks(networks: Sequence[Network], metric: str, targets: Collection[str]) -> None:
+    """FermiNets alone, all made for the same requirements, with their figures on `targets`, and how many of them meet
+    those."""
+    table = _table(metric, [m for m in networks[0].measurements if m.target in targets] if networks else [])
     asked = list(networks[0].requirements) if networks else []
     for network in networks:
-        table.add_row(*_network_row(network, None, asked))
+        table.add_row(*_network_row(network, None, asked, targets))
     console = _console()
     console.print(table)
     console.print(counted(networks, ", ".join(asked)) if networks else "no further FermiNet was found", markup=False)
@@ -144,8 +146,10 @@ def _table(metric: str, measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def _network_row(network: Network, prototype_macs: int | None, asked: Sequence[str]) -> list[str | Text]:
-    cells = [cell for m in network.measurements for cell in _target_cells(m)]
+def _network_row(
+    network: Network, prototype_macs: int | None, asked: Sequence[str], targets: Collection[str]
+) -> list[str | Text]:
+    cells = [cell for m in network.measurements if m.target in targets for cell in _target_cells(m)]
     return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network, asked)]
 
 

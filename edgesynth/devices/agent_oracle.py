@@ -1,6 +1,7 @@
 """Oracles that measure: through the agent of a device."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from edgesynth.devices.jobs import EngineName, JobRequest, Precision, Schedule, 
 from edgesynth.devices.lease import HeldLease
 from edgesynth.devices.measured import MeasurementKey, Measurements, key_facts
 from edgesynth.devices.oracle import Oracle
+from edgesynth.devices.traces import Traces, with_trace
 from edgesynth.errors import DeviceError
 from edgesynth.records import Measurement
 
@@ -27,6 +29,7 @@ class AgentOracle(Oracle):
 
     Holds the device's lease all the while. `schedule` None is chosen by what the device can meter. `engine` and
     `precision` None leave that to the agent. What `memory` has of just this device and network is not measured again.
+    The raw samples of what is measured go to `traces`, where there is one.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class AgentOracle(Oracle):
         engine: EngineName | None = None,
         precision: Precision | None = None,
         memory: Measurements | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.target = target
         self._agent = agent
@@ -49,6 +53,7 @@ class AgentOracle(Oracle):
         self._engine = engine
         self._precision = precision
         self._memory = memory
+        self._traces = traces
         self._schedule: Schedule
         self._client: AgentClient
         self._lease: HeldLease
@@ -94,6 +99,9 @@ class AgentOracle(Oracle):
             with suppress(DeviceError):  # what went wrong first is what counts
                 self._client.cancel(job.id)
             raise
+        measured = measured.model_copy(update={"measured_unix_s": time.time()})
+        if self._traces is not None:
+            measured = with_trace(measured, self._traces, lambda: self._client.trace(job.id))
         from edgesynth.energy.measured_network import with_network  # it takes its time to import
 
         return with_network(measured, onnx)
@@ -149,7 +157,15 @@ class HostOracle(AgentOracle):
         screening: bool = False,
         engine: EngineName | None = None,
         precision: Precision | None = None,
+        traces: Traces | None = None,
     ) -> None:
         super().__init__(
-            "host", HostAgent(), schedule, on_progress, screening=screening, engine=engine, precision=precision
+            "host",
+            HostAgent(),
+            schedule,
+            on_progress,
+            screening=screening,
+            engine=engine,
+            precision=precision,
+            traces=traces,
         )

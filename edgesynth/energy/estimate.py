@@ -11,6 +11,7 @@ from edgesynth_exporters.targets import Target, find_target, model_of
 
 from edgesynth.energy.constants import SHIPPED, Calibration, Clocks, calibration_of
 from edgesynth.energy.kernels import BYTES, Kernel, Precision, kernels_of
+from edgesynth.energy.layers import layer_costs
 from edgesynth.energy.model import Energy, Load, Timing, energy_of, timing_of
 from edgesynth.energy.uncertainty import energy_interval_mj, latency_interval_ms
 from edgesynth.errors import EdgesynthError
@@ -110,6 +111,7 @@ def estimate_kernels(
             *_assumptions(known),
             *_extrapolations(kernels, precision, batch, known, power_mode),
         ],
+        layers=layer_costs(kernels, load, timing, known.power),
     )
     return Analysis(measurement, kernels, timing, energy)
 
