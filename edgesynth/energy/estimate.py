@@ -173,6 +173,7 @@ def _device(target: Target, known: Calibration, clocks: Clocks, power_mode: int 
     names = {mode.id: mode.name for mode in target.power_modes}
     mode = known.board["power_mode"] if power_mode is None else f"{power_mode} ({names[power_mode]})"
     return known.board | {
+        "board": target.based_on,
         "power_mode": mode,
         "gpu_clock_hz": float(clocks.gpu_mhz) * 1e6,
         "memory_clock_hz": float(clocks.memory_mhz) * 1e6,
