@@ -15,7 +15,7 @@ from edgesynth.synthesis.layer_names import with_layer_names
 from edgesynth.synthesis.storage import write_file
 from edgesynth.synthesis.workshop import Workshop
 
-__all__ = ["PARITY_IMAGES", "deliver"]
+__all__ = ["PARITY_IMAGES", "deliver", "trace_in"]
 
 PARITY_IMAGES = 256
 
@@ -25,7 +25,7 @@ def deliver(workshop: Workshop, module: nn.Module, path: Path, val_outputs: Tens
     first PARITY_IMAGES validation images or more (`val_outputs`), and measure it on every target, in the order of
     the workshop. What was measured has its trace in the run.
 
-    Raises ExportError, ParityError, DeviceError, StorageError.
+    Raises ExportError, ParityError, DeviceError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     opset = min(find_target(name).opset for name in workshop.oracles)
@@ -39,10 +39,10 @@ def deliver(workshop: Workshop, module: nn.Module, path: Path, val_outputs: Tens
         argmax_agreement=result.argmax_agreement,
     )
     measurements = [oracle.measure(path) for oracle in workshop.oracles.values()]
-    return parity, [with_layer_names(_with_trace_in(workshop.run, each), path, module) for each in measurements]
+    return parity, [with_layer_names(trace_in(workshop.run, each), path, module) for each in measurements]
 
 
-def _with_trace_in(run: Path, measurement: Measurement) -> Measurement:
+def trace_in(run: Path, measurement: Measurement) -> Measurement:
     """The measurement with its trace copied into the run, or with the reason why there is none."""
     if measurement.source == "estimated":
         return measurement
@@ -51,11 +51,10 @@ def _with_trace_in(run: Path, measurement: Measurement) -> Measurement:
         told = any("no trace was kept" in warning for warning in measurement.warnings)
         why = [] if told else ["no trace was kept: it was measured by an edgesynth that kept none"]
         return measurement.model_copy(update={"warnings": [*measurement.warnings, *why]})
+    path = Path(FOLDER) / trace.file
     try:
-        content = default_traces().content(trace)
+        write_file(run / path, default_traces().content(trace))
     except StorageError as error:
         changes = {"trace": None, "warnings": [*measurement.warnings, f"its trace is lost: {error}"]}
         return measurement.model_copy(update=changes)
-    path = Path(FOLDER) / trace.file
-    write_file(run / path, content)
     return measurement.model_copy(update={"trace": trace.model_copy(update={"file": path.as_posix()})})
