@@ -9,6 +9,7 @@ from edgesynth_exporters.document import Document
 from pydantic import ConfigDict, Field
 
 __all__ = [
+    "REST",
     "BlockInfo",
     "BlockInsight",
     "Comparison",
@@ -148,12 +149,16 @@ class MeasuredNetwork(Record):
     kernels: list[KernelLoad]
 
 
+REST = "rest"
+"""Kind of the entry of a list of `LayerCost` that belongs to no kernel."""
+
+
 class LayerCost(Record):
     """What one kernel of a network costs by a model, per inference of the whole batch; `layer` is the layer that it
     begins with. `latency_ms` is how much later the kernel ends than the one before, its wait for its launch included;
     `energy_mj` what it takes beyond the idle power, None where the model knows no joules.
 
-    The last entry of a list, of kind "rest", holds what belongs to no kernel: with it, both add up to the record's.
+    The last entry of a list, of kind REST, holds what belongs to no kernel: with it, both add up to the record's.
     """
 
     layer: str

@@ -28,12 +28,12 @@ def print_results(results: Results, targets: Collection[str]) -> None:
     table.add_row(
         prototype.name,
         *_figures(prototype, prototype.macs),
-        *(cell for m in asked for cell in _target_cells(m)),
+        *_target_cells(asked, asked),
         "",
         end_section=True,
     )
     for network in results.networks:
-        table.add_row(*_network_row(network, prototype.macs, results.requirements, targets))
+        table.add_row(*_network_row(network, prototype.macs, results.requirements, asked))
     console = _console()
     console.print(table)
     console.print(counted(of_the_run(results), ", ".join(results.requirements)), markup=False)
@@ -44,10 +44,11 @@ def print_results(results: Results, targets: Collection[str]) -> None:
 def print_networks(networks: Sequence[Network], metric: str, targets: Collection[str]) -> None:
     """FermiNets alone, all made for the same requirements, with their figures on `targets`, and how many of them meet
     those."""
-    table = _table(metric, [m for m in networks[0].measurements if m.target in targets] if networks else [])
+    columns = [m for m in networks[0].measurements if m.target in targets] if networks else []
+    table = _table(metric, columns)
     asked = list(networks[0].requirements) if networks else []
     for network in networks:
-        table.add_row(*_network_row(network, None, asked, targets))
+        table.add_row(*_network_row(network, None, asked, columns))
     console = _console()
     console.print(table)
     console.print(counted(networks, ", ".join(asked)) if networks else "no further FermiNet was found", markup=False)
@@ -147,9 +148,9 @@ def _table(metric: str, measurements: Sequence[Measurement]) -> Table:
 
 
 def _network_row(
-    network: Network, prototype_macs: int | None, asked: Sequence[str], targets: Collection[str]
+    network: Network, prototype_macs: int | None, asked: Sequence[str], columns: Sequence[Measurement]
 ) -> list[str | Text]:
-    cells = [cell for m in network.measurements if m.target in targets for cell in _target_cells(m)]
+    cells = _target_cells(columns, network.measurements)
     return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network, asked)]
 
 
@@ -164,11 +165,16 @@ def _figures(network: Network | PrototypeInfo, prototype_macs: int | None) -> li
     ]
 
 
-def _target_cells(measurement: Measurement) -> Iterator[str]:
-    """Latency and, where the target can tell, inferences per joule."""
-    yield "unknown" if measurement.latency_ms is None else f"{measurement.latency_ms.mean:.3g}"
-    if measurement.inferences_per_joule is not None:
-        yield f"{measurement.inferences_per_joule:.3g}"
+def _target_cells(columns: Sequence[Measurement], measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Latency and inferences per joule, as far as `_table` has columns for them."""
+    by_target = {measurement.target: measurement for measurement in measurements}
+    for column in columns:
+        told = by_target.get(column.target)
+        latency = None if told is None else told.latency_ms
+        yield "unknown" if latency is None else f"{latency.mean:.3g}"
+        if column.inferences_per_joule is not None:
+            per_joule = None if told is None else told.inferences_per_joule
+            yield "unknown" if per_joule is None else f"{per_joule:.3g}"
 
 
 def _verdict(network: Network, asked: Sequence[str]) -> Text:

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from edgesynth.energy.constants import Power
 from edgesynth.energy.kernels import Kernel
 from edgesynth.energy.model import Load, Timing, energies_of
-from edgesynth.records import LayerCost
+from edgesynth.records import REST, LayerCost
 
-__all__ = ["REST", "layer_costs"]
+__all__ = ["layer_costs"]
 
-REST = "rest"
-"""Kind of what belongs to no kernel."""
 _REST_NAME = "overhead and idle"
 
 

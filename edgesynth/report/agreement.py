@@ -191,5 +191,7 @@ def _precisions(pairs: Sequence[_Pair]) -> str:
 
 
 def _bars(points: Sequence[Point]) -> str:
-    known = any(point.x_interval or point.y_interval for point in points)
-    return "Bars are 95 % intervals." if known else "No intervals were recorded."
+    ends = [each for point in points for each in (point.x_interval, point.y_interval)]
+    if not any(ends):
+        return "No intervals are known that could be drawn."
+    return "Bars are 95 % intervals" + ("." if all(ends) else "; one that is unknown, or reaches below zero, has none.")

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgesynth.records import Measurement, Network, Results
+from edgesynth.records import REST, Measurement, Network, Results
 from edgesynth.report import numbers
 from edgesynth.report.quantities import last_measurement, subjects, targets
 from edgesynth.report.svg import element, picture
 
 __all__ = ["LayerRow", "LayerTable", "layer_tables"]
 
-REST = "rest"
-"""Kind of the entry that belongs to no kernel (`edgesynth.energy.layers`)."""
 OVERHEAD = "overhead of the program"
 _HEIGHT = 84.0
 
@@ -76,13 +74,13 @@ def _table(results: Results, target: str, name: str, before: Measurement, after:
     old, new = _costs(before, known), _costs(after, known)
     order = _merged(list(old), list(new))
     # One scale for all networks, so that their pictures can be compared.
-    largest = max(cost.whole for costs in _all_costs(results, target, known) for cost in costs.values()) or 1.0
+    largest = max((cost.whole for costs in _all_costs(results, target, known) for cost in costs), default=0.0) or 1.0
     slowest = max(cost.time_ms for costs in (old, new) for cost in costs.values())
     rows = [
         LayerRow(
             name=layer,
             kind=kinds.get(layer, ""),
-            bar=_bar(old.get(layer), new.get(layer), largest),
+            bar=_bar(None, None, largest) if layer == OVERHEAD else _bar(old.get(layer), new.get(layer), largest),
             energy=_pair([_whole(new.get(layer)), _whole(old.get(layer))], largest) if known else "",
             time=_pair([_time(new.get(layer)), _time(old.get(layer))], slowest),
             gone=layer not in new,
@@ -92,11 +90,12 @@ def _table(results: Results, target: str, name: str, before: Measurement, after:
     ]
     unit = "mJ" if known else "ms"
     sums = [sum(cost.whole for cost in costs.values()) for costs in (new, old)]
+    layers = [layer for layer in order if layer != OVERHEAD]
     return LayerTable(
         target=target,
         unit=unit,
         total=f"{' of the prototype’s '.join(numbers.aligned(sums))}{numbers.SPACE}{unit}",
-        silhouette=_silhouette(name, target, unit, order, old, new, largest),
+        silhouette=_silhouette(name, target, unit, layers, old, new, largest),
         rows=rows,
     )
 
@@ -105,10 +104,12 @@ def _knows_joules(record: Measurement) -> bool:
     return record.idle_power_w is not None and all(cost.energy_mj is not None for cost in record.layers or ())
 
 
-def _all_costs(results: Results, target: str, known: bool) -> list[dict[str, _Cost]]:
+def _all_costs(results: Results, target: str, known: bool) -> list[list[_Cost]]:
+    """Of the layers of all networks; the overhead is no layer, and may be greater than all of them together."""
     records = [last_measurement(subject, target) for subject in subjects(results)]
     told = [record for record in records if record is not None and record.layers]
-    return [_costs(record, known) for record in told if not known or _knows_joules(record)]
+    found = [_costs(record, known) for record in told if not known or _knows_joules(record)]
+    return [[cost for name, cost in costs.items() if name != OVERHEAD] for costs in found]
 
 
 def _costs(record: Measurement, known: bool) -> dict[str, _Cost]:

@@ -10,8 +10,7 @@ from pathlib import Path
 from edgesynth_exporters.onnx_graph import MATRIX_OPERATORS, read_graph
 from torch import fx, nn
 
-from edgesynth.energy.layers import REST
-from edgesynth.records import LayerCost, Measurement
+from edgesynth.records import REST, LayerCost, Measurement
 
 __all__ = ["with_layer_names"]
 

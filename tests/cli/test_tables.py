@@ -42,6 +42,20 @@ def test_a_target_that_nobody_asked_for_has_no_column(capsys):
     assert "host" not in heads[0]
 
 
+def test_every_figure_stands_in_its_column(capsys):
+    run = made_up_run()
+    first, *others = run.networks
+    host, tx2 = first.measurements
+    blind = tx2.model_copy(update={"inferences_per_joule": None})
+    sighted = host.model_copy(update={"inferences_per_joule": 12345.0})
+    networks = [first.model_copy(update={"measurements": [sighted, blind]}), *others]
+    print_results(changed(run, networks=networks), TARGETS)
+    rows = {line.split()[0]: line.split() for line in printed(capsys) if line.startswith(("fermi-", "resnet20"))}
+    # network, two accuracies, parameters, MACs, ratio, NetScore; then host, tx2-sim and its joules.
+    assert rows["fermi-001"][-5:-2] == ["0.624", "4.1", "unknown"]
+    assert rows["fermi-002"][7:10] == ["0.324", "2.7", "112"]
+
+
 def test_what_meets_the_requirements_of_the_run_is_counted(capsys):
     print_results(made_up_run(), TARGETS)
     asked = "accuracy>=prototype-0.02, macs<=prototype/4, params<=50k, inferences_per_joule@tx2-sim>=2*prototype"
