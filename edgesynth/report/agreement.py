@@ -71,7 +71,9 @@ def agreement_charts(results: Results) -> list[Figure]:
 def _models_of(results: Results, target: str) -> list[str]:
     """The targets whose estimates say that they are of this board."""
     records = [each for subject in subjects(results) for each in subject.measurements]
-    return list(dict.fromkeys(each.target for each in records if each.device.get("board") == target))
+    of_it = (each.target for each in records if each.device.get("board") == target)
+    # Where a board did not answer, the estimate under the board's own name is its model's, set right.
+    return [name for name in dict.fromkeys(of_it) if name != target]
 
 
 def _pairs(results: Results, target: str, model: str, quantity: _Quantity) -> list[_Pair]:
