@@ -9,6 +9,7 @@ from edgesynth_exporters.document import Document
 from pydantic import ConfigDict, Field
 
 __all__ = [
+    "REST",
     "BlockInfo",
     "BlockInsight",
     "Comparison",
@@ -24,6 +25,7 @@ __all__ = [
     "Interval",
     "KernelLoad",
     "Latency",
+    "LayerCost",
     "MeasuredNetwork",
     "Measurement",
     "Network",
@@ -35,6 +37,7 @@ __all__ = [
     "Results",
     "Rung",
     "Source",
+    "Trace",
     "Window",
 ]
 
@@ -146,6 +149,34 @@ class MeasuredNetwork(Record):
     kernels: list[KernelLoad]
 
 
+REST = "rest"
+"""Kind of the entry of a list of `LayerCost` that belongs to no kernel."""
+
+
+class LayerCost(Record):
+    """What one kernel of a network costs by a model, per inference of the whole batch; `layer` is the layer that it
+    begins with. `latency_ms` is how much later the kernel ends than the one before, its wait for its launch included;
+    `energy_mj` what it takes beyond the idle power, None where the model knows no joules.
+
+    The last entry of a list, of kind REST, holds what belongs to no kernel: with it, both add up to the record's.
+    """
+
+    layer: str
+    kind: str
+    latency_ms: float
+    energy_mj: float | None
+
+
+class Trace(Record):
+    """The raw samples that a record was computed from. `file` lies beside the shared database of measurements, in
+    traces/; in the record of a run its path is relative to the run's directory. `edgesynth-agent recompute FILE` gives
+    the record again."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
 class Measurement(Record):
     """`edgesynth.measurement/1`: latency and energy of one network on one target.
 
@@ -155,8 +186,9 @@ class Measurement(Record):
     Only a measured record has the fields from `tier` on. `statistic` says what the figures of energy are: the median of
     the windows, or those of all windows together. `dynamic_energy_mj` is without the idle power, and judges nothing.
     `conditions` are power mode, clocks and temperatures before and after; `reference` is the comparison of the
-    outputs with those of the export. docs/measuring.md has the rules. `network` is added by the workstation, not by the
-    agent, which knows the file alone.
+    outputs with those of the export. docs/measuring.md has the rules. `network`, `trace` and `measured_unix_s` (when
+    the answer came, by the workstation's clock) are added by the workstation, not by the agent, which knows the file
+    alone. Only an estimate has `layers`.
     """
 
     model_config = ConfigDict(json_schema_extra=_newer)
@@ -181,6 +213,9 @@ class Measurement(Record):
     conditions: dict[str, Any] | None = None
     reference: Comparison | None = None
     network: MeasuredNetwork | None = None
+    layers: list[LayerCost] | None = None
+    trace: Trace | None = None
+    measured_unix_s: float | None = None
 
 
 class Genome(Record):

@@ -59,7 +59,8 @@ def test_command(command, workplace, finished_run):
         command += " --epochs 0"
     # The README's network is one of its demo's, this run has others.
     command = re.sub(r"fermi-[0-9a-f]{12}", finished_run[1].networks[0].name, command)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "XDG_DATA_HOME": str(workplace / "data")}
     done = subprocess.run(
         shlex.split(command), cwd=workplace, env=environment, capture_output=True, text=True, check=False
     )

@@ -36,6 +36,9 @@ LATER = {
         "outputs": {"y": {"max_abs_error": 1e-5, "tolerance": 1e-3, "argmax_agreement": None, "passed": True}},
     },
     "network": {"sha256": "0" * 64, "kernels": []},
+    "layers": [{"layer": "conv1", "kind": "convolution", "latency_ms": 0.1, "energy_mj": None}],
+    "trace": {"file": "0.jsonl.gz", "sha256": "0" * 64, "bytes": 12},
+    "measured_unix_s": 1.8e9,
 }
 """Fields that came later."""
 

@@ -42,6 +42,7 @@ def generate(
     from edgesynth.requirements import parse_requirements
     from edgesynth.synthesis.executors import open_executor
     from edgesynth.synthesis.journal import Journal
+    from edgesynth.synthesis.question import recorded_question
     from edgesynth.synthesis.run import generate as more
     from edgesynth.synthesis.workshop import WAIT_S
 
@@ -52,6 +53,7 @@ def generate(
         return _genomes(run, range(seed, seed + count), asked, json_)
     with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
         wait_s = WAIT_S if wait_device is None else wait_device
+        targets = list(recorded_question(journal).addresses())
         networks = more(journal, count, seed, epochs, asked, progress, executor, wait_s)
     write_report(run)
     if json_:
@@ -59,7 +61,7 @@ def generate(
     else:
         from edgesynth.cli.tables import print_networks
 
-        print_networks(networks, read_results(run).data.metric)
+        print_networks(networks, read_results(run).data.metric, targets)
     return exit_code(networks, count)
 
 

@@ -99,7 +99,7 @@ def synth(
     else:
         from edgesynth.cli.tables import print_results
 
-        print_results(results)
+        print_results(results, question.addresses())
         typer.echo(f"\npage to open: {page}")
     return exit_code(networks, question.count)
 

@@ -1,6 +1,6 @@
 """What commands print for people: tables of networks and measurements, on stdout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["print_comparison", "print_genomes", "print_measurement", "print_networks", "print_results"]
 
 
-def print_results(results: Results) -> None:
-    """The prototype and its FermiNets, and how many of them meet everything."""
+def print_results(results: Results, targets: Collection[str]) -> None:
+    """The prototype and its FermiNets with their figures on `targets`, and how many of them meet everything."""
     prototype = results.prototype
-    table = _table(results.data.metric, prototype.measurements)
+    asked = [m for m in prototype.measurements if m.target in targets]
+    table = _table(results.data.metric, asked)
     table.add_row(
         prototype.name,
         *_figures(prototype, prototype.macs),
-        *(cell for m in prototype.measurements for cell in _target_cells(m)),
+        *_target_cells(asked, asked),
         "",
         end_section=True,
     )
     for network in results.networks:
-        table.add_row(*_network_row(network, prototype.macs, results.requirements))
+        table.add_row(*_network_row(network, prototype.macs, results.requirements, asked))
     console = _console()
     console.print(table)
     console.print(counted(of_the_run(results), ", ".join(results.requirements)), markup=False)
@@ -40,12 +41,14 @@ def print_results(results: Results) -> None:
         console.print(f"rank correlation with the finished result: {_rank(rung)}", markup=False)
 
 
-def print_networks(networks: Sequence[Network], metric: str) -> None:
-    """FermiNets alone, all made for the same requirements, and how many of them meet those."""
-    table = _table(metric, networks[0].measurements if networks else [])
+def print_networks(networks: Sequence[Network], metric: str, targets: Collection[str]) -> None:
+    """FermiNets alone, all made for the same requirements, with their figures on `targets`, and how many of them meet
+    those."""
+    columns = [m for m in networks[0].measurements if m.target in targets] if networks else []
+    table = _table(metric, columns)
     asked = list(networks[0].requirements) if networks else []
     for network in networks:
-        table.add_row(*_network_row(network, None, asked))
+        table.add_row(*_network_row(network, None, asked, columns))
     console = _console()
     console.print(table)
     console.print(counted(networks, ", ".join(asked)) if networks else "no further FermiNet was found", markup=False)
@@ -144,8 +147,10 @@ def _table(metric: str, measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def _network_row(network: Network, prototype_macs: int | None, asked: Sequence[str]) -> list[str | Text]:
-    cells = [cell for m in network.measurements for cell in _target_cells(m)]
+def _network_row(
+    network: Network, prototype_macs: int | None, asked: Sequence[str], columns: Sequence[Measurement]
+) -> list[str | Text]:
+    cells = _target_cells(columns, network.measurements)
     return [network.name, *_figures(network, prototype_macs), *cells, _verdict(network, asked)]
 
 
@@ -160,11 +165,16 @@ def _figures(network: Network | PrototypeInfo, prototype_macs: int | None) -> li
     ]
 
 
-def _target_cells(measurement: Measurement) -> Iterator[str]:
-    """Latency and, where the target can tell, inferences per joule."""
-    yield "unknown" if measurement.latency_ms is None else f"{measurement.latency_ms.mean:.3g}"
-    if measurement.inferences_per_joule is not None:
-        yield f"{measurement.inferences_per_joule:.3g}"
+def _target_cells(columns: Sequence[Measurement], measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Latency and inferences per joule, as far as `_table` has columns for them."""
+    by_target = {measurement.target: measurement for measurement in measurements}
+    for column in columns:
+        told = by_target.get(column.target)
+        latency = None if told is None else told.latency_ms
+        yield "unknown" if latency is None else f"{latency.mean:.3g}"
+        if column.inferences_per_joule is not None:
+            per_joule = None if told is None else told.inferences_per_joule
+            yield "unknown" if per_joule is None else f"{per_joule:.3g}"
 
 
 def _verdict(network: Network, asked: Sequence[str]) -> Text:

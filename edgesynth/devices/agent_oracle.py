@@ -1,6 +1,7 @@
 """Oracles that measure: through the agent of a device."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgesynth.devices.lease import HeldLease
 from edgesynth.devices.measured import MeasurementKey, Measurements, key_facts
 from edgesynth.devices.oracle import Oracle
 from edgesynth.devices.power_mode import WantedMode, modes_seen
+from edgesynth.devices.traces import Traces, with_trace
 from edgesynth.errors import DeviceError
 from edgesynth.records import Measurement
 
@@ -28,7 +30,8 @@ class AgentOracle(Oracle):
 
     Holds the device's lease all the while. `schedule` None is that of the `tier`, which None leaves to what the device
     can meter. `engine` and `precision` None leave that to the agent. Nothing is measured in another power mode than
-    `mode`; None is as the device is. What `memory` has of just this device and network is not measured again.
+    `mode`; None is as the device is. What `memory` has of just this device and network is not measured again. The raw
+    samples of what is measured go to `traces`, where there is one.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class AgentOracle(Oracle):
         tier: Tier | None = None,
         mode: WantedMode | None = None,
         memory: Measurements | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.target = target
         self._agent = agent
@@ -55,6 +59,7 @@ class AgentOracle(Oracle):
         self._tier = tier
         self._mode = mode
         self._memory = memory
+        self._traces = traces
         self._schedule: Schedule
         self._client: AgentClient
         self._lease: HeldLease
@@ -105,6 +110,9 @@ class AgentOracle(Oracle):
             raise
         if self._mode is not None:
             self._mode.require_throughout(self._client.name, measured)
+        measured = measured.model_copy(update={"measured_unix_s": time.time()})
+        if self._traces is not None:
+            measured = with_trace(measured, self._traces, lambda: self._client.trace(job.id))
         from edgesynth.energy.measured_network import with_network  # it takes its time to import
 
         return with_network(measured, onnx)
@@ -169,6 +177,7 @@ class HostOracle(AgentOracle):
         engine: EngineName | None = None,
         precision: Precision | None = None,
         tier: Tier | None = None,
+        traces: Traces | None = None,
     ) -> None:
         super().__init__(
             "host",
@@ -179,4 +188,5 @@ class HostOracle(AgentOracle):
             engine=engine,
             precision=precision,
             tier=tier,
+            traces=traces,
         )

@@ -1,7 +1,7 @@
 """The workstation's end of the agent's API, over a Unix socket."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from edgesynth.records import Measurement
 __all__ = ["AgentClient", "Health"]
 
 _TTL_S = 30.0
+_LARGEST_TRACE = 256 * 1024 * 1024
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -86,6 +87,10 @@ class AgentClient:
     def cancel(self, job_id: str) -> Job:
         """End a job; one that has ended stays as it is."""
         return self._parsed(Job, self._ask("DELETE", f"/v1/jobs/{job_id}"))
+
+    def trace(self, job_id: str) -> Iterator[bytes]:
+        """The raw samples of a job that is done, a gzip file; the agent keeps the newest jobs' only."""
+        return self._http.chunks(f"/v1/jobs/{job_id}/trace", _LARGEST_TRACE)
 
     def wait(
         self, job_id: str, deadline: Deadline, on_progress: Callable[[str, float], None] | None = None

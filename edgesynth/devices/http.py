@@ -16,6 +16,7 @@ __all__ = ["AgentHttp", "Answer"]
 REPLY_LIMIT_S = 90.0
 """The first question about the device waits for its runtimes to be imported."""
 LONGEST_LINE = 1024 * 1024
+CHUNK = 64 * 1024
 
 
 class Answer(NamedTuple):
@@ -78,6 +79,28 @@ class AgentHttp:
                     if not line.endswith(b"\n"):
                         raise http.client.IncompleteRead(line)
                     yield self._document(line, question)
+
+    def chunks(self, path: str, most: int) -> Iterator[bytes]:
+        """The bytes of an answer as they come, no more than `most`.
+
+        Raises ConnectionLostError also when they end too early, and DeviceError with what the agent refused.
+        """
+        question = f"GET {path}"
+        with self._connected(question, REPLY_LIMIT_S) as connection:
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                if response.status != 200:
+                    raise self.refusal(Answer(response.status, {}, self._document(response.read(), question)))
+                left = response.length
+                if left is None or left > most:
+                    size = "does not say how large it is" if left is None else f"has {left:,} bytes"
+                    raise self.error(f"the answer to {question} {size}, {most:,} are the most")
+                while left:
+                    data = response.read(min(left, CHUNK))
+                    if not data:
+                        raise http.client.IncompleteRead(b"", left)
+                    left -= len(data)
+                    yield data
 
     def refusal(self, answer: Answer) -> DeviceError:
         """What an agent says that refuses."""

@@ -18,6 +18,7 @@ from edgesynth.devices.patient import PatientOracle
 from edgesynth.devices.pool import PoolOracle
 from edgesynth.devices.power_mode import WantedMode
 from edgesynth.devices.remote import RemoteAgent, agent_by_ssh
+from edgesynth.devices.traces import default_traces
 from edgesynth.errors import EdgesynthError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class Patience:
 
 @dataclass(frozen=True)
 class Answering:
-    """Who answers, by the name of the target: `record` for the record, `screens` about candidates. All entered."""
+    """Who answers, by the name of the target: `record` for the record, `screens` about candidates. All entered.
+
+    For each board, `record` has its model too, so that what was estimated stands beside what was measured."""
 
     record: Mapping[str, Oracle]
     screens: Mapping[str, Oracle]
@@ -87,9 +90,12 @@ def open_answering(
                 screens[name], record[name] = screen, stack.enter_context(VerifyingOracle(screen))
                 continue
             model = places[0].way == "model"
-            record[name] = stack.enter_context(EstimateOracle(name) if model else HostOracle())
+            record[name] = stack.enter_context(EstimateOracle(name) if model else HostOracle(traces=default_traces()))
             if name in screened:
                 screens[name] = stack.enter_context(EstimateOracle(name) if model else HostOracle(screening=True))
+        for model_name in _models_of_boards(addresses):
+            if model_name not in record:
+                record[model_name] = stack.enter_context(EstimateOracle(model_name))
         yield Answering(record, screens)
 
 
@@ -115,12 +121,22 @@ def open_device(
     if power_mode is not None:
         _check_mode(address.target, power_mode)
     if address.way == "here":
-        return HostOracle(None, on_progress, engine=engine, precision=precision, tier=tier)
+        return HostOracle(None, on_progress, engine=engine, precision=precision, tier=tier, traces=default_traces())
     agent = _agent_at(address)
     hold = agent.hold_mode if isinstance(agent, RemoteAgent) else None
     mode = None if power_mode is None else WantedMode(power_mode, hold)
     name = address.target.name
-    return AgentOracle(name, agent, None, on_progress, engine=engine, precision=precision, tier=tier, mode=mode)
+    return AgentOracle(
+        name,
+        agent,
+        None,
+        on_progress,
+        engine=engine,
+        precision=precision,
+        tier=tier,
+        mode=mode,
+        traces=default_traces(),
+    )
 
 
 def _check_mode(target: Target, power_mode: int) -> None:
@@ -131,14 +147,19 @@ def _check_mode(target: Target, power_mode: int) -> None:
         find_power_mode(target, power_mode)
 
 
+def _models_of_boards(addresses: Mapping[str, Sequence[Address]]) -> list[str]:
+    models = [model_of(places[0].target) for places in addresses.values() if places[0].target.kind == "board"]
+    return [model.name for model in models if model is not None]
+
+
 def _screening(name: str, places: Sequence[Address], patience: Patience) -> "ScreeningOracle":
     from edgesynth.devices.screen import ScreeningOracle
 
     model = model_of(places[0].target)
     assert model is not None, "parse_addresses lets no board without a model through"
-    memory = Measurements(default_database())
+    memory, traces = Measurements(default_database()), default_traces()
     boards = [
-        PatientOracle(AgentOracle(name, _agent_at(place), memory=memory), patience.wait_s, patience.say)
+        PatientOracle(AgentOracle(name, _agent_at(place), memory=memory, traces=traces), patience.wait_s, patience.say)
         for place in places
     ]
     return ScreeningOracle(

@@ -187,6 +187,8 @@ class ScreeningOracle(Oracle):
             "inferences_per_joule": None if energy_mj is None else 1e3 / energy_mj,
             # The model's own intervals are not those of what it says when set right.
             "ci95": dict.fromkeys(estimate.ci95),
+            # Nor do its layers add up to that.
+            "layers": None,
             "warnings": [*warnings, *estimate.warnings],
         }
         return estimate.model_copy(update=changes)

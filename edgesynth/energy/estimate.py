@@ -10,6 +10,7 @@ from edgesynth_exporters.targets import Target, find_power_mode, find_target, mo
 
 from edgesynth.energy.constants import SHIPPED, Calibration, Clocks, calibration_of
 from edgesynth.energy.kernels import BYTES, Kernel, Precision, kernels_of
+from edgesynth.energy.layers import layer_costs
 from edgesynth.energy.model import Energy, Load, Timing, energy_of, timing_of
 from edgesynth.energy.uncertainty import energy_interval_mj, latency_interval_ms
 from edgesynth.errors import EdgesynthError
@@ -109,6 +110,7 @@ def estimate_kernels(
             *_assumptions(known),
             *_extrapolations(kernels, precision, batch, known, power_mode),
         ],
+        layers=layer_costs(kernels, load, timing, known.power),
     )
     return Analysis(measurement, kernels, timing, energy)
 
@@ -163,6 +165,7 @@ def _device(target: Target, known: Calibration, clocks: Clocks, power_mode: int 
     names = {mode.id: mode.name for mode in target.power_modes}
     mode = known.board["power_mode"] if power_mode is None else f"{power_mode} ({names[power_mode]})"
     return known.board | {
+        "board": target.based_on,
         "power_mode": mode,
         "gpu_clock_hz": float(clocks.gpu_mhz) * 1e6,
         "memory_clock_hz": float(clocks.memory_mhz) * 1e6,

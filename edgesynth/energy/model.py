@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgesynth.energy.constants import Clocks, Constants, Power
 from edgesynth.energy.kernels import Kernel, Precision
 
-__all__ = ["Energy", "Load", "Timing", "energy_of", "timing_of"]
+__all__ = ["Energy", "Load", "Timing", "energies_of", "energy_of", "timing_of"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -142,10 +142,20 @@ def timing_of(load: Load, constants: Constants, clocks: Clocks | None = None) ->
 
 def energy_of(load: Load, power: Power, latency_ms: float) -> Energy:
     """The energy of one inference of `load` (a single network) that takes `latency_ms`, at the module's input."""
-    ratio = power.fp16_energy_ratio if bool(load.fp16.all()) else 1.0
     return Energy(
         idle_mj=power.idle_power_w * latency_ms,
         active_mj=power.active_power_w * latency_ms,
-        arithmetic_mj=ratio * power.fp32_pj_per_mac * 1e-9 * float(load.macs.sum()),
+        arithmetic_mj=_mj_per_mac(load, power) * float(load.macs.sum()),
         memory_mj=power.memory_pj_per_byte * 1e-9 * float(load.moved_bytes.sum()),
     )
+
+
+def energies_of(load: Load, power: Power, times_ms: Floats) -> Floats:
+    """(K,) millijoules that each kernel of a single network takes beyond the idle power, in its part of the time."""
+    work_mj = _mj_per_mac(load, power) * load.macs + power.memory_pj_per_byte * 1e-9 * load.moved_bytes
+    return np.asarray(power.active_power_w * times_ms + work_mj)
+
+
+def _mj_per_mac(load: Load, power: Power) -> float:
+    ratio = power.fp16_energy_ratio if bool(load.fp16.all()) else 1.0
+    return ratio * power.fp32_pj_per_mac * 1e-9

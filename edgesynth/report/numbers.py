@@ -18,6 +18,7 @@ __all__ = [
     "ratio",
     "scientific",
     "significant",
+    "significant_tick",
 ]
 
 SPACE = "\u202f"
@@ -49,6 +50,11 @@ def fixed(value: float, decimals: int) -> str:
 def significant(value: float, digits: int = 3) -> str:
     """As many decimals as it takes to show that many digits: 0.803, 87.2, 1 234."""
     return fixed(value, _decimals(value, digits))
+
+
+def significant_tick(value: float) -> str:
+    """A value at an axis: 0.50 → "0.5"."""
+    return _trimmed(significant(value))
 
 
 def count(value: float, digits: int = 3) -> str:

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgesynth_exporters.files import write_atomically
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import ValidationError
 
 from edgesynth.errors import RunError, StorageError
 from edgesynth.records import Network, Results
 from edgesynth.report import (
+    agreement,
     anatomy,
+    certificates,
     cheap,
     evidence,
     headline,
+    layers,
     learning,
     numbers,
     quantities,
@@ -82,10 +85,15 @@ def render(results: Results) -> str:
     """The page as text. The same results give the same page, to the byte."""
     folder = resources.files(__package__)
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     insight = results.generator.insight
-    template = environment.from_string(folder.joinpath("page.html.j2").read_text("utf-8"))
+    template = environment.get_template("page.html.j2")
     return template.render(
         results=results,
         style=Markup(folder.joinpath("page.css").read_text("utf-8")),
@@ -93,7 +101,10 @@ def render(results: Results) -> str:
         verdicts=tables.verdict_tables(results),
         sizes=tables.size_rows(results),
         target_tables=target_tables.target_tables(results),
+        certificates=certificates.certificates(results),
         trade_offs=trade_offs.trade_off_charts(results),
+        energy_sources=trade_offs.energy_sources(results),
+        agreement=agreement.agreement_charts(results),
         cards=_cards(results),
         performance=learning.performance_name(results),
         parity_images=sorted({network.parity.images for network in results.networks if network.parity}),
@@ -117,6 +128,7 @@ class Card:
     groups: list[anatomy.Group]
     bars: list[Markup]
     silhouette: Markup
+    layers: list[layers.LayerTable]
     blocks: list[tuple[str, bool | None]]
 
     @property
@@ -135,6 +147,7 @@ def _cards(results: Results) -> list[Card]:
             groups=groups,
             bars=[anatomy.bar(group) for group in groups],
             silhouette=anatomy.silhouette(network.name, groups),
+            layers=layers.layer_tables(results, network),
             blocks=[(block.name, network.genome.blocks.get(block.name)) for block in results.prototype.blocks],
         )
         cards.append(card)

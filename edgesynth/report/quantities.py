@@ -18,9 +18,12 @@ __all__ = [
     "energy_interval",
     "interval",
     "is_of_the_run",
+    "is_positive",
     "last_measurement",
     "of_the_run",
+    "subjects",
     "targets",
+    "value_in",
     "value_of",
     "why_unknown",
     "written",
@@ -102,11 +105,17 @@ def value_of(subject: Subject, quantity: str, target: str | None = None) -> floa
         value = getattr(subject, quantity)
     else:
         measurement = last_measurement(subject, target)
-        value = None if measurement is None else _measured(measurement, quantity)
+        value = None if measurement is None else value_in(measurement, quantity)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _measured(measurement: Measurement, quantity: str) -> float | None:
+def is_positive(value: float | None) -> bool:
+    """Whether it is known, and fit for a logarithmic axis."""
+    return value is not None and 0 < value < math.inf
+
+
+def value_in(measurement: Measurement, quantity: str) -> float | None:
+    """What a requirement on that quantity judges."""
     if quantity == "latency_ms":
         return None if measurement.latency_ms is None else measurement.latency_ms.mean
     if quantity in ("energy_mj", "inferences_per_joule", "power_w"):
@@ -120,10 +129,14 @@ def last_measurement(subject: Subject, target: str | None) -> Measurement | None
     return next((each for each in reversed(subject.measurements) if each.target == target), None)
 
 
+def subjects(results: Results) -> list[Subject]:
+    """The prototype, then every network."""
+    return [results.prototype, *results.networks]
+
+
 def targets(results: Results) -> list[str]:
     """Every target that anything was measured on, in order of appearance."""
-    subjects: list[Subject] = [results.prototype, *results.networks]
-    return list(dict.fromkeys(each.target for subject in subjects for each in subject.measurements))
+    return list(dict.fromkeys(each.target for subject in subjects(results) for each in subject.measurements))
 
 
 def interval(measurement: Measurement, quantity: str) -> Interval | None:

@@ -23,6 +23,7 @@ __all__ = [
     "VerdictTable",
     "size_rows",
     "verdict_tables",
+    "verdict_word",
 ]
 
 
@@ -81,10 +82,10 @@ def _verdict_table(results: Results, demand: tuple[str, ...]) -> VerdictTable:
     for index, subject in enumerate(subjects):
         judged = subject.requirements if isinstance(subject, Network) else None
         cells = [
-            Cell(column[index], "" if judged is None else _verdict(judged[bound.text]))
+            Cell(column[index], "" if judged is None else verdict_word(judged[bound.text]))
             for column, bound in zip(columns, known, strict=True)
         ]
-        overall = _verdict(subject.satisfied) if isinstance(subject, Network) else ""
+        overall = verdict_word(subject.satisfied) if isinstance(subject, Network) else ""
         rows.append(VerdictRow(subject.name, judged is None, overall, cells))
     return VerdictTable([Header(bound.text, _bound_text(bound)) for bound in known], rows)
 
@@ -100,7 +101,8 @@ def _column(subjects: Sequence[Subject], bound: Bound) -> list[str]:
     return ["unknown" if value is None else next(known) for value in values]
 
 
-def _verdict(met: bool | None) -> str:
+def verdict_word(met: bool | None) -> str:
+    """1_r in words."""
     return "not known" if met is None else "met" if met else "not met"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from edgesynth.records import Network, Results
+from edgesynth.records import Interval, Network, Results, Source
 from edgesynth.report import numbers
 from edgesynth.report.figure import Figure, capital
 from edgesynth.report.quantities import (
@@ -13,13 +13,14 @@ from edgesynth.report.quantities import (
     energy_interval,
     is_of_the_run,
     last_measurement,
+    subjects,
     targets,
     value_of,
 )
 from edgesynth.report.scatter import Line, Point, scatter
 from edgesynth.requirements import METRICS
 
-__all__ = ["trade_off_charts"]
+__all__ = ["energy_sources", "trade_off_charts"]
 
 
 def trade_off_charts(results: Results) -> list[Figure]:
@@ -32,10 +33,16 @@ def trade_off_charts(results: Results) -> list[Figure]:
     return figures
 
 
+def energy_sources(results: Results) -> set[Source]:
+    """How the joules on the charts came about."""
+    records = [last_measurement(subject, target) for subject in subjects(results) for target in targets(results)]
+    return {record.source for record in records if record is not None and record.energy_mj is not None}
+
+
 def _against_macs(results: Results) -> Figure:
     metric = results.data.metric
     points = [
-        _point(results, subject, subject.macs, f"{numbers.count(subject.macs)} MACs") for subject in _subjects(results)
+        _point(results, subject, subject.macs, f"{numbers.count(subject.macs)} MACs") for subject in subjects(results)
     ]
     lines = _lines(results, lambda bound: bound.quantity == "macs")
     chart = scatter(
@@ -56,14 +63,14 @@ def _against_energy(results: Results, target: str) -> Figure | None:
     metric = results.data.metric
     points = []
     sources = []
-    for subject in _subjects(results):
+    for subject in subjects(results):
         measurement = last_measurement(subject, target)
         energy = value_of(subject, "energy_mj", target)
         if measurement is None or energy is None:
             continue
         sources.append(measurement.source)
         text = f"{numbers.significant(energy)} mJ per inference on {target}, {measurement.source}"
-        points.append(_point(results, subject, energy, text, energy_interval(measurement)))
+        points.append(_point(results, subject, energy, text, energy_interval(measurement), measurement.source))
     if not points:
         return None
     source = " and ".join(dict.fromkeys(sources))
@@ -90,12 +97,13 @@ def _energy_bound(bound: Bound, target: str) -> bool:
     return bound.target == target and bound.quantity in ("energy_mj", "inferences_per_joule")
 
 
-def _subjects(results: Results) -> list[Subject]:
-    return [results.prototype, *results.networks]
-
-
 def _point(
-    results: Results, subject: Subject, x: float, x_text: str, x_interval: tuple[float, float] | None = None
+    results: Results,
+    subject: Subject,
+    x: float,
+    x_text: str,
+    x_interval: Interval | None = None,
+    source: Source | None = None,
 ) -> Point:
     verdict = ""
     kind: Literal["prototype", "met", "unmet"] = "prototype"
@@ -104,7 +112,7 @@ def _point(
         what = "all requirements" if is_of_the_run(results, subject) else ", ".join(subject.requirements)
         verdict = f"; meets {what}" if subject.satisfied else f"; does not meet {what}"
     detail = f"{subject.name}: {numbers.percent(subject.val_metric)}, {x_text}{verdict}"
-    return Point(subject.name, kind, x, 100 * subject.val_metric, detail, x_interval)
+    return Point(subject.name, kind, x, 100 * subject.val_metric, detail, x_interval, source=source)
 
 
 def _lines(results: Results, on_x: Callable[[Bound], bool]) -> list[Line]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgesynth.records import Measurement, Network
 from edgesynth.requirements import METRICS, parse_requirements
+from edgesynth.synthesis.delivery import trace_in
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.scoring import is_proof, measured_value
 from edgesynth.synthesis.workshop import Workshop
@@ -66,7 +67,7 @@ def ask_again(workshop: Workshop, what: str, onnx: Path, measurements: Sequence[
         oracle = workshop.oracles[each.target]
         if is_proof(each) or not oracle.alive():
             continue
-        measured = oracle.measure(onnx)
+        measured = trace_in(workshop.run, oracle.measure(onnx))
         if is_proof(measured):
             workshop.journal.put(LATER, _key(what, each.target), measured.model_dump(mode="json"))
             workshop.progress.note(f"{onnx.parent.name}: {each.target} has measured it now")

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from edgesynth_exporters.errors import ModelFileError
 from edgesynth_exporters.onnx_shapes import Shape, load_with_shapes, operator_name, static_shapes
 
-__all__ = ["Graph", "Node", "Shape", "node_macs", "parameter_count", "read_graph"]
+__all__ = ["MATRIX_OPERATORS", "Graph", "Node", "Shape", "node_macs", "parameter_count", "read_graph"]
 
 MATRIX_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 PARAMETRIC_OPERATORS = MATRIX_OPERATORS | {"Add", "BatchNormalization", "Div", "Mul", "PRelu", "Sub"}

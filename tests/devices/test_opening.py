@@ -7,6 +7,7 @@ import pytest
 from edgesynth.devices import EstimateOracle, HostOracle, Patience, open_answering, open_device, parse_addresses
 from edgesynth.devices.measured import Measurements, default_database
 from edgesynth.devices.screen import Residual
+from edgesynth.devices.traces import default_traces
 from edgesynth.errors import DeviceError, EdgesynthError
 from tests.agent.models import save_conv
 from tests.devices.played import played_tx2
@@ -61,6 +62,8 @@ def test_boards_screen_and_verify_and_nothing_is_measured_twice(tmp_path: Path, 
         sources = [answer.source for answer in answers if not isinstance(answer, DeviceError)]
         assert sorted(sources) == ["estimated", "simulated", "simulated"]
         assert verified.source == "simulated"
+        assert verified.trace is not None
+        assert default_traces().content(verified.trace)
         assert {target for target, _ in told} == {"tx2"}
         kept = Measurements(default_database()).all("tx2")
         with open_answering(parse_addresses(places[:1], []), [], Patience(wait_s=0)) as answering:
@@ -80,6 +83,17 @@ def test_a_board_that_is_not_there_leaves_estimates_that_say_so(tmp_path: Path, 
     assert (record.source, record.target) == ("estimated", "tx2")
     assert record.warnings[0].startswith("unverified: tx2 did not measure it: no tx2 answers: tx2@unix://")
     assert record.energy_mj is not None
+
+
+def test_a_board_has_its_model_beside_it(tmp_path: Path, models: list[Path]) -> None:
+    place = f"tx2@unix://{tmp_path}/none.sock"
+    with open_answering(parse_addresses([place, "host"], []), [], Patience(wait_s=0)) as answering:
+        assert list(answering.record) == ["tx2", "host", "tx2-sim"]
+        assert list(answering.screens) == ["tx2"]
+        raw = answering.record["tx2-sim"].measure(models[0])
+        assert (raw.target, raw.source) == ("tx2-sim", "estimated")
+    with open_answering(parse_addresses(["tx2-sim", place], []), [], Patience(wait_s=0)) as answering:
+        assert list(answering.record) == ["tx2-sim", "tx2"]
 
 
 def test_a_device_by_its_address(tmp_path: Path, models: list[Path]) -> None:

@@ -47,6 +47,24 @@ def test_the_figures_agree_with_one_another(model: Path) -> None:
         assert interval is not None and interval[0] < value < interval[1]
 
 
+@pytest.mark.parametrize("target", ["tx2-sim", "nano-sim"])
+def test_layers_add_up_to_the_network(model: Path, target: str) -> None:
+    record = estimate(model, target)
+    assert record.latency_ms is not None and record.layers is not None
+    assert [cost.kind for cost in record.layers] == ["convolution", "convolution", "pooling", "rest"]
+    assert record.layers[-1].layer == "overhead and idle"
+    assert sum(cost.latency_ms for cost in record.layers) == pytest.approx(record.latency_ms.mean)
+    energies_mj = [cost.energy_mj for cost in record.layers]
+    if target == "nano-sim":
+        assert energies_mj == [None] * 4
+    else:
+        assert record.idle_power_w is not None
+        assert sum(filter(None, energies_mj)) == pytest.approx(record.energy_mj)
+        assert all(energy_mj is not None and energy_mj > 0 for energy_mj in energies_mj)
+        # What the board draws at idle all the while belongs to no kernel.
+        assert (energies_mj[-1] or 0) > record.idle_power_w * record.latency_ms.mean
+
+
 def warnings_of(model: Path) -> str:
     return "\n".join(estimate(model, "tx2-sim").warnings)
 

@@ -18,17 +18,20 @@ from edgesynth.records import (
     GroupInsight,
     Insight,
     Latency,
+    LayerCost,
     Measurement,
     Network,
     Parity,
     PrototypeInfo,
     ResolutionInsight,
     Results,
+    Source,
+    Trace,
     Window,
 )
 from edgesynth.synthesis.rungs import rungs
 
-__all__ = ["OTHERS", "asked_again", "changed", "long_run", "made_up_run", "wide_run"]
+__all__ = ["OTHERS", "asked_again", "changed", "long_run", "made_up_run", "on_board", "wide_run", "with_board"]
 
 NO_SENSOR = "this host has no power sensor that edgesynth can read, so joules are unknown"
 MODEL = "tx2-sim is a model: no board took part"
@@ -83,6 +86,41 @@ def on_tx2(p50: float, energy_mj: float) -> Measurement:
             "inferences_per_joule": (per_joule / 1.25, per_joule / 0.8),
         },
         warnings=[MODEL],
+    )
+
+
+def on_board(mean: float, energy_mj: float | None, source: Source = "measured") -> Measurement:
+    """What an agent on a TX2 said; an estimate in its place has no trace and says why."""
+    measured = source != "estimated"
+    per_joule = None if energy_mj is None else 1e3 / energy_mj
+    sha256 = digest(f"{mean} {energy_mj}")
+    return Measurement(
+        target="tx2",
+        source=source,
+        device={
+            "hostname": "shelf-3",
+            "model": "NVIDIA Jetson TX2",
+            "serial": "0421318042",
+            "agent": "0.1.0",
+            "l4t": "32.7.1",
+            "power_mode": {"id": 0, "name": "MAXN"},
+        },
+        engine=Engine(backend="tensorrt", version="8.2.1", precision="fp16", batch=1),
+        windows=[Window(duration_s=10.0, inferences=2000, energy_j=40.0, samples=900)] * 5,
+        idle_power_w=3.1,
+        power_w=None if energy_mj is None else energy_mj / mean,
+        latency_ms=Latency(mean=mean, p50=mean * 0.99, p90=mean * 1.05, p99=mean * 1.3),
+        energy_mj=energy_mj,
+        inferences_per_joule=per_joule,
+        ci95={
+            "latency_ms": (mean * 0.99, mean * 1.01),
+            "energy_mj": None if energy_mj is None else (energy_mj * 0.98, energy_mj * 1.02),
+            "inferences_per_joule": None if per_joule is None else (per_joule / 1.02, per_joule / 0.98),
+        },
+        warnings=[] if measured else ["unverified: tx2 did not measure it: no tx2 answers"],
+        tier="quick" if measured else None,
+        trace=Trace(file=f"traces/{sha256}.jsonl.gz", sha256=sha256, bytes=123_456) if measured else None,
+        measured_unix_s=1_790_000_000.0 if measured else None,
     )
 
 
@@ -152,6 +190,61 @@ def fermi(
         satisfied=all(verdicts),
         requirements=dict(zip(REQUIREMENTS, verdicts, strict=True)),
     )
+
+
+def layers_of(latency_ms: float, energy_mj: float, dropped: set[str]) -> list[LayerCost]:
+    """Of a resnet20 without some blocks: layers that cost much the same, in a tenth of overhead."""
+    blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
+    convolutions = [f"{block}.conv{index}" for block in blocks if block not in dropped for index in (1, 2)]
+    named = [("conv1", "convolution"), *((name, "convolution") for name in convolutions)]
+    named += [("pooling before fc", "pooling"), ("fc", "matrix product")]
+    weights = [1 + 0.4 * math.sin(2.3 * place) for place in range(len(named))]
+    times_ms = [0.9 * latency_ms * weight / sum(weights) for weight in weights]
+    own_mj = energy_mj - 3.0 * latency_ms
+    costs = [
+        LayerCost(layer=name, kind=kind, latency_ms=time_ms, energy_mj=own_mj * time_ms / latency_ms)
+        for (name, kind), time_ms in zip(named, times_ms, strict=True)
+    ]
+    rest_mj = energy_mj - sum(cost.energy_mj or 0 for cost in costs)
+    rest = LayerCost(layer="overhead and idle", kind="rest", latency_ms=0.1 * latency_ms, energy_mj=rest_mj)
+    return [*costs, rest]
+
+
+def with_board() -> Results:
+    """The same run with five networks and a TX2 that measured all but one, each beside what the model says of it."""
+    run = made_up_run()
+    made = [*run.networks]
+    for index, like in ((4, 0), (5, 2)):
+        name = f"fermi-{index:03}"
+        other = run.networks[like]
+        accuracy = other.val_metric + 0.004
+        made.append(other.model_copy(update={"name": name, "genome_digest": digest(name), "val_metric": accuracy}))
+    asked = [*REQUIREMENTS[:3], "inferences_per_joule@tx2>=2*prototype"]
+    networks = []
+    for place, network in enumerate(made):
+        latency_ms, energy_mj = 2.5 + 0.9 * place, 8.9 + 3.7 * place
+        estimate = on_tx2(latency_ms, energy_mj)
+        gone = {name for name, kept in network.genome.blocks.items() if not kept}
+        estimate = estimate.model_copy(
+            update={"layers": layers_of(latency_ms, energy_mj, gone), "device": {"board": "tx2"}}
+        )
+        said = on_board(latency_ms * 1.06, energy_mj * (1.05 - 0.03 * place), "estimated" if place == 4 else "measured")
+        per_joule = said.inferences_per_joule or 0.0
+        verdicts = [*network.requirements.values()][:3]
+        met = None if place == 4 else per_joule >= 2e3 / 33.0
+        requirements = dict(zip(asked, [*verdicts, met], strict=True))
+        update = {
+            "measurements": [network.measurements[0], said, estimate],
+            "requirements": requirements,
+            "satisfied": all(requirements.values()),
+        }
+        networks.append(network.model_copy(update=update))
+    layers = layers_of(6.9, 31.5, set())
+    model = on_tx2(6.9, 31.5).model_copy(update={"layers": layers, "device": {"board": "tx2"}})
+    prototype = run.prototype.model_copy(
+        update={"measurements": [run.prototype.measurements[0], on_board(7.2, 33.0), model]}
+    )
+    return changed(run, prototype=prototype, networks=networks, requirements=asked)
 
 
 def cycles(count: int) -> list[Cycle]:

@@ -62,11 +62,12 @@ def test_the_page_opens_in_silence_and_never_scrolls_sideways(browser: "Browser"
     assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
 
 
+@pytest.mark.parametrize("name", ["made_up_run", "with_board"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(browser: "Browser", tmp_path: Path, scheme: str) -> None:
+def test_text_stands_out(browser: "Browser", tmp_path: Path, scheme: str, name: str) -> None:
     """WCAG AA: 4.5 to 1 between each text colour and its background."""
     file = tmp_path / "report.html"
-    file.write_text(render(RUNS["made_up_run"]()), "utf-8")
+    file.write_text(render(RUNS[name]()), "utf-8")
     page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
     try:
         page.goto(file.as_uri())

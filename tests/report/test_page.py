@@ -9,7 +9,7 @@ import pytest
 from edgesynth.errors import RunError, StorageError
 from edgesynth.records import Results
 from edgesynth.report.page import read_results, render, write_report
-from tests.report.made_up import asked_again, changed, long_run, made_up_run, wide_run
+from tests.report.made_up import asked_again, changed, long_run, made_up_run, wide_run, with_board
 
 HOSTILE = "<script>alert('x')</script>\"'&"
 
@@ -131,12 +131,35 @@ def hostile() -> Results:
     )
 
 
+def hostile_board() -> Results:
+    """Records as a device that is not well may have told them."""
+    run = with_board()
+    networks = []
+    for network in run.networks:
+        board, model = network.measurements[1:]
+        assert board.trace is None or model.layers is not None
+        told = board.model_copy(
+            update={
+                "device": {"hostname": HOSTILE, "model": [HOSTILE], "power_mode": {"id": 0}},
+                "ci95": {"inferences_per_joule": (0.0, math.inf), "energy_mj": (-1.0, 5.0)},
+                "trace": None if board.trace is None else board.trace.model_copy(update={"file": HOSTILE}),
+                "measured_unix_s": 1e300,
+            }
+        )
+        layers = [layer.model_copy(update={"layer": HOSTILE, "kind": HOSTILE}) for layer in model.layers or ()]
+        estimated = model.model_copy(update={"layers": [*layers, *(model.layers or ())[-1:]]})
+        networks.append(network.model_copy(update={"measurements": [told, estimated]}))
+    return changed(run, networks=networks)
+
+
 RUNS = {
     make.__name__: make
     for make in (
         made_up_run,
         asked_again,
         wide_run,
+        with_board,
+        hostile_board,
         long_run,
         without_networks,
         without_measurements,
@@ -205,8 +228,8 @@ def test_networks_for_other_requirements_are_told_apart() -> None:
     assert "fermi-001 ✓ meets all requirements" in text
     assert "Asked for later" in text
     assert "Asked for later" not in Outline(render(made_up_run())).text
-    # Theirs is one verdict that is not known; the run has one of its own.
-    assert text.count("? not known") == Outline(render(made_up_run())).text.count("? not known") + 1
+    # Theirs is one verdict that is not known, in their table and in the certificate; the run has one of its own.
+    assert text.count("? not known") == Outline(render(made_up_run())).text.count("? not known") + 2
 
 
 def test_a_run_for_the_metric_alone_says_so_in_words() -> None:
@@ -268,6 +291,39 @@ def test_cheap_scores_are_figures_or_reasons() -> None:
     assert re.search(r"recalibrated the same, batch norm statistics taken anew 16 0\.94 0\.80 to 0\.98", text)
     assert "unknown: no finished network has this score" in text
     assert "Spearman −0.03, 95 % interval −0.52 to 0.47, n = 16." in text.replace("\u202f", " ")
+
+
+def test_a_certificate_says_what_decides_and_where_it_comes_from() -> None:
+    text = Outline(render(with_board())).text.replace("\u202f", " ").replace("\u00a0", " ")
+    assert "inferences_per_joule@tx2>=2*prototype ≥ 60.6 per J 107 per J 105 to 109 per J ✓ met tx2 measured" in text
+    assert "accuracy>=prototype-0.02 ≥ 91.12 % 91.94 % – ✓ met validation split, 6 000 images" in text
+    assert "macs<=prototype/4 ≤ 7.76 M 5.43 M – ✓ met counted" in text
+    assert "host name shelf-3" in text
+    assert "serial 0421318042" in text
+    assert "power mode 0 MAXN" in text
+    assert "engine tensorrt 8.2.1, fp16, batch 1" in text
+    assert "agent 0.1.0" in text
+    assert "when 2026-09-21 14:13 UTC" in text
+    assert re.search(r"trace traces/[0-9a-f]{64}\.jsonl\.gz", text)
+    assert "edgesynth-agent recompute FILE" in text
+    assert "trace unverified: tx2 did not measure it: no tx2 answers" in text
+
+
+def test_a_run_without_boards_has_certificates_without_traces() -> None:
+    text = Outline(render(made_up_run())).text
+    assert "trace an estimate has no trace" in text
+    assert "edgesynth-agent recompute" not in text
+    assert "The model against the board" not in text
+    assert "Certificates" not in Outline(render(without_networks())).text
+
+
+def test_layers_are_compared_with_those_of_the_prototype() -> None:
+    text = Outline(render(with_board())).text.replace("\u202f", " ")
+    assert "Energy by layer on tx2-sim estimated" in text
+    assert "8.90 of the prototype’s 31.50 mJ" in text
+    assert re.search(r"layer1\.2\.conv1 –/\d\.\d\d mJ –/\d\.\d\d\d ms", text)
+    assert "overhead of the program" in text
+    assert "Energy by layer" not in Outline(render(made_up_run())).text
 
 
 def test_why_says_what_was_cut_and_what_the_evidence_was() -> None:

@@ -1,12 +1,14 @@
 """A run with boards in the loop: there, killed in the middle, and not there at all."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
+from edgesynth_agent.run_trace import recompute
 
 from edgesynth.cli.verdict import exit_code
 from edgesynth.devices.measured import Measurements, default_database
-from edgesynth.records import Results
+from edgesynth.records import Measurement, Results
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
@@ -41,10 +43,10 @@ def run(folder: Path, asked: Question, progress: Progress | None = None) -> Resu
 def test_a_board_that_answers_decides(tmp_path: Path) -> None:
     with played_tx2(tmp_path / "one"):
         results = run(tmp_path, question(tmp_path, "one"))
-    (prototype,) = results.prototype.measurements
+    prototype, _ = results.prototype.measurements
     assert (prototype.target, prototype.source) == ("tx2", "simulated")
     for network in results.networks:
-        (record,) = network.measurements
+        record, _ = network.measurements
         assert record.source == "simulated"
         assert record.latency_ms is not None
         assert prototype.latency_ms is not None
@@ -56,6 +58,27 @@ def test_a_board_that_answers_decides(tmp_path: Path) -> None:
     # Three candidates, and whatever was measured for the record.
     assert len(residuals) <= 3 + 1 + len(results.networks)
     assert len(Measurements(default_database()).all("tx2")) <= len(residuals)
+    for subject in (results.prototype, *results.networks):
+        check_trace_and_model(tmp_path / "run", *subject.measurements)
+    models = [subject.measurements[1].layers or [] for subject in (results.prototype, *results.networks)]
+    names = [[cost.layer for cost in layers] for layers in models]
+    assert names[0][0] == "stem.0"
+    assert all(set(other) <= set(names[0]) for other in names[1:])
+
+
+def check_trace_and_model(folder: Path, board: Measurement, model: Measurement) -> None:
+    """What the board said has its trace in the run, and stands beside what its model says."""
+    assert (model.target, model.source, board.layers) == ("tx2-sim", "estimated", None)
+    assert model.layers is not None
+    assert board.trace is not None
+    assert board.measured_unix_s is not None
+    assert model.trace is None
+    assert board.trace.file == f"traces/{board.trace.sha256}.jsonl.gz"
+    path = folder / board.trace.file
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == board.trace.sha256
+    assert path.stat().st_size == board.trace.bytes
+    assert board.latency_ms is not None
+    assert recompute(str(path))["latency_ms"] == board.latency_ms.model_dump()
 
 
 class Killer(Progress):
@@ -81,8 +104,9 @@ def test_a_board_killed_in_the_middle_leaves_a_run_unverified_until_it_is_resume
         results = run(tmp_path, asked, Killer(board))
     assert results.networks
     for network in results.networks:
-        (record,) = network.measurements
+        record, model = network.measurements
         assert (record.target, record.source) == ("tx2", "estimated")
+        assert (record.layers, model.target) == (None, "tx2-sim")
         assert record.warnings[0].startswith("unverified: tx2 did not measure it")
         assert network.requirements == {"latency_ms@tx2<=0.95*prototype": None}
         assert not network.satisfied
@@ -112,10 +136,13 @@ def test_a_board_that_was_not_there_comes_when_the_run_is_resumed(tmp_path: Path
     """Until then the run goes by the model alone, and claims nothing, also not of the prototype."""
     asked = question(tmp_path, "late")
     before = run(tmp_path, asked)
-    assert [m.source for m in before.prototype.measurements] == ["estimated"]
+    assert [(m.target, m.source) for m in before.prototype.measurements] == [
+        ("tx2", "estimated"),
+        ("tx2-sim", "estimated"),
+    ]
     assert before.networks[0].requirements == {"latency_ms@tx2<=0.95*prototype": None}
     assert exit_code(before.networks, 1) == 4
     with played_tx2(tmp_path / "late"), Journal.open(tmp_path / "run") as journal:
         after = synthesize(asked, journal, Progress(), wait_s=0)
-    assert [m.source for m in after.prototype.measurements] == ["simulated"]
+    assert [m.source for m in after.prototype.measurements] == ["simulated", "estimated"]
     assert None not in after.networks[0].requirements.values()
