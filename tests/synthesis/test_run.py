@@ -18,19 +18,14 @@ from edgesynth.records import Network, Results
 from edgesynth.requirements import parse_requirement
 from edgesynth.space.cost import count
 from edgesynth.space.genome import digest
+from edgesynth.synthesis.batch import _finished_otherwise
+from edgesynth.synthesis.bench import prepare
 from edgesynth.synthesis.generator_file import load_generator
 from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.learning import _restore, _transfer_matters
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import (
-    _finished_otherwise,
-    _prepare,
-    _restore,
-    _transfer_matters,
-    generate,
-    own_networks,
-    synthesize,
-)
+from edgesynth.synthesis.run import generate, own_networks, synthesize
 from edgesynth.synthesis.workshop import _keep_threads, open_workshop
 
 
@@ -123,7 +118,7 @@ def test_learning_improves_mean_u_over_the_untrained_generator(own_run):
     with Journal.open(own_run) as journal:
         question = Question.model_validate(journal.get("run", "question"))
         with open_workshop(question, journal, Progress()) as workshop:
-            bench = _prepare(workshop)
+            bench = prepare(workshop)
             learner, seeds = bench.learner, list(range(12))
             untrained = bench.score(learner.generator.generate(seeds))
             _restore(bench, str(question.cycles - 1))
