@@ -16,7 +16,7 @@ from benchmarks.classification.cells import Places, read_result
 from benchmarks.classification.environment import child_environment
 from benchmarks.classification.material import make_prototype, open_material
 from benchmarks.classification.protocol import Protocol
-from benchmarks.classification.run_of_edgesynth import inheritance, make_run, run_folder
+from benchmarks.classification.run_of_edgesynth import GENERATE_FROM, inheritance, make_run, run_folder
 from edgesynth.records import Genome, Network
 from edgesynth.requirements import parse_requirements
 from edgesynth.synthesis.generator import Generator
@@ -43,6 +43,7 @@ def make_family(protocol: Protocol, places: Places, say: Callable[[str], None]) 
     prototype = read_result(places.prototype_result(SEED)) or {}
     # A pilot is not of the learned generator.
     networks = [network for network in left.networks[protocol.budgets[0]] if network.cycle is None]
+    networks += _further(run, settings["further"], say)
     document = {
         "schema": "edgesynth.benchmark.family/1",
         "protocol_digest": protocol.digest("family"),
@@ -58,6 +59,13 @@ def make_family(protocol: Protocol, places: Places, say: Callable[[str], None]) 
     }
     write_json(places.results / "family.json", document)
     say(f"written to {places.results / 'family.json'}")
+
+
+def _further(run: Path, count: int, say: Callable[[str], None]) -> list[Network]:
+    """More networks of the same generator and budget, unlike those that the run itself has finished."""
+    say(f"{count} more networks of the same generator")
+    with Journal.open(run) as journal:
+        return generate(journal, count, GENERATE_FROM, None, None, Progress())
 
 
 def _told(network: Network) -> dict[str, Any]:

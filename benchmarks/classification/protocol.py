@@ -118,6 +118,7 @@ FAMILY = replace(
     settings={
         "edgesynth": {"run": {**_RUN, "learned_for": 10, "count": 8}},
         "family": {
+            "further": 4,
             "budgets": [4, 8, 16],
             "seeds": 256,
             "spots": [

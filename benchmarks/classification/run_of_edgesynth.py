@@ -22,7 +22,7 @@ from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.run import generate, own_networks, synthesize
 from edgesynth.synthesis.storage import write_file, write_json
 
-__all__ = ["Inheritance", "Spent", "inheritance", "make_run", "question_of", "run_folder"]
+__all__ = ["GENERATE_FROM", "Inheritance", "Spent", "inheritance", "make_run", "question_of", "run_folder"]
 
 GENERATE_FROM = 1000
 """First seed given to the generator for a further budget, as by the command line's default."""

@@ -21,8 +21,9 @@ LEAST_FALL = 0.01
 LEAST_TRANSFER, GREATEST_TRANSFER = 0.05, 1.5
 WALKS = 8
 """Stretches of DRAWN seeds that are looked through for further networks before giving up."""
-LEAST_DISTANCE = 0.02
-"""Mean difference in shares of channels and blocks below which two networks count as the same idea."""
+DISTANCES = (0.06, 0.02)
+"""Mean difference in shares of channels and blocks below which two networks count as the same idea. The second is for
+spaces so small, or budgets so tight, that too few differ by the first."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +60,29 @@ class Selection:
     settle: Settle = _as_they_are
 
     def __iter__(self) -> Iterator[Candidate]:
-        for walk in range(WALKS):
-            pool = self._scored(self.first_seed + walk * DRAWN)
-            while pool:
-                pool.sort(key=lambda candidate: (*self._rank(candidate.score), candidate.seed))
-                fresh = next((c for c in pool if self._is_new(c.score.genome)), None)
-                if fresh is None:
-                    break
-                pool.remove(fresh)
-                self.taken.append(fresh.score.genome)
-                yield fresh
+        for least in DISTANCES:
+            for walk in range(WALKS):
+                pool = self._scored(self.first_seed + walk * DRAWN, least)
+                while pool:
+                    pool.sort(key=lambda candidate: (*self._rank(candidate.score), candidate.seed))
+                    fresh = next((c for c in pool if self._differs(c.score.genome, self.taken, least)), None)
+                    if fresh is None:
+                        break
+                    pool.remove(fresh)
+                    self.taken.append(fresh.score.genome)
+                    yield fresh
 
-    def _scored(self, first_seed: int) -> list[Candidate]:
+    def _scored(self, first_seed: int, least: float) -> list[Candidate]:
         seeds = list(range(first_seed, first_seed + DRAWN))
         drawn: dict[str, tuple[int, Genome]] = {}
         genomes = self.learner.generator.generate(seeds, self.learner.objective.demand)
         for seed, genome in zip(seeds, genomes, strict=True):
-            if self._fits(genome) and self._is_new(genome):
+            if self._fits(genome) and self._differs(genome, self.taken, least):
                 drawn.setdefault(digest(genome), (seed, genome))
         if not drawn:
             return []
         best = sorted(self._promise(list(drawn.values())), key=lambda entry: (entry[0], entry[1]))
-        chosen = [(seed, genome) for _, seed, genome in best[: SCORED_A_NETWORK * self.count]]
+        chosen = self._unlike([(seed, genome) for _, seed, genome in best], SCORED_A_NETWORK * self.count, least)
         scores = self.score([genome for _, genome in chosen])
         expected = predicted_metrics(self.learner.inquisitor, [genome for _, genome in chosen])
         pool = [
@@ -114,11 +116,21 @@ class Selection:
     def _rank(self, score: Score) -> tuple[float, float]:
         return self.learner.shortfall(score), -self.learner.expected_u(score)
 
-    def _is_new(self, genome: Genome) -> bool:
-        if not self.taken:
+    def _unlike(self, ordered: Sequence[tuple[int, Genome]], most: int, least: float) -> list[tuple[int, Genome]]:
+        """The first of them, each unlike those before: networks that exclude each other need not all be scored."""
+        chosen: list[tuple[int, Genome]] = []
+        for seed, genome in ordered:
+            if len(chosen) == most:
+                break
+            if self._differs(genome, [other for _, other in chosen], least):
+                chosen.append((seed, genome))
+        return chosen
+
+    def _differs(self, genome: Genome, others: Sequence[Genome], least: float) -> bool:
+        if not others:
             return True
-        codes = torch.cat(self.learner.inquisitor.encode([genome, *self.taken]), dim=1)
-        return bool((codes[1:] - codes[0]).abs().mean(dim=1).min() >= LEAST_DISTANCE)
+        codes = torch.cat(self.learner.inquisitor.encode([genome, *others]), dim=1)
+        return bool((codes[1:] - codes[0]).abs().mean(dim=1).min() >= least)
 
 
 def transfer_factor(

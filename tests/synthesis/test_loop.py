@@ -1,5 +1,7 @@
 """The learner against a world whose truth is known."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from edgesynth.errors import ToolError
 from edgesynth.requirements import parse_requirements
 from edgesynth.space.genome import digest
 from edgesynth.synthesis.loop import spread_genomes
-from edgesynth.synthesis.selection import DRAWN, Selection, transfer_factor
+from edgesynth.synthesis.selection import DISTANCES, DRAWN, Selection, transfer_factor
 from tests.synthesis.world import World
 
 REQUIREMENTS = ("macs<=prototype/4", "accuracy>=prototype-0.05")
@@ -130,10 +132,21 @@ def test_selection_hands_out_different_networks_the_best_first(learned):
     assert len({c.score.digest for c in chosen}) == len(chosen)
     assert all(learner.satisfied(c.score) for c in chosen[:3])
     # In order within the first stretch of seeds; further ones are drawn when that is used up.
-    first = [c for c in chosen if c.seed < DRAWN]
+    first = list(itertools.takewhile(lambda c: c.seed < DRAWN, chosen))
     meeting = [learner.expected_u(c.score) for c in first if learner.shortfall(c.score) == 0]
     assert meeting == sorted(meeting, reverse=True)
     assert [c.seed for c in Selection(learner, world.score, 0, 4)] == [c.seed for c in chosen]
+
+
+def test_networks_that_are_alike_come_last(learned):
+    world, learner, _ = learned
+    genomes = [c.score.genome for c in Selection(learner, world.score, 0, 4)]
+    codes = torch.cat(learner.inquisitor.encode(genomes), dim=1)
+    nearest = [float((codes[:i] - codes[i]).abs().mean(dim=1).min()) for i in range(1, len(codes))]
+    alike = [distance < DISTANCES[0] for distance in nearest]
+    assert not any(alike[:8])
+    assert any(alike)
+    assert min(nearest) >= DISTANCES[1]
 
 
 def test_selection_leaves_out_what_is_taken(learned):
