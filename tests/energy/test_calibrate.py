@@ -1,6 +1,7 @@
 """A board's model refitted on measurements, and used from then on."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,29 @@ def test_whatever_the_file_is_each_line_is_an_entry(text: str) -> None:
     entries = documents_in(text)
     assert len(entries) == text.count("\n") + (not text.endswith("\n")) * bool(text)
     assert "".join("".join(entries).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead", "says"),
+    [
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = nan", "launch_us is nan"),
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = -5.0", "launch_us is -5.0"),
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = 1e308", r"launch_us is 1e\+308"),
+        (r"\nlow = .*", "\nlow = 50.0", r"overhead .* is not between 50.0 and"),
+        (r"launch_bound_rms = \S*", "launch_bound_rms = nan", "an rms is nan"),
+        (r"covariance = \[\n.*\n", "covariance = [\n", "the covariance is not 7 x 7 numbers"),
+        (r"covariance = \[\n  \[[^,]*", "covariance = [\n  [-100.0", "variances below zero"),
+        (r'names = \["launch_us"', 'names = ["launch"', "launch cannot be fitted"),
+    ],
+)
+def test_a_model_that_was_damaged_is_refused(tmp_path: Path, pattern: str, instead: str, says: str) -> None:
+    """A figure by one with a negative constant, or an interval beside its figure, would look like any other."""
+    text, replaced = re.subn(pattern, instead, calibrate("tx2", campaign(tmp_path, 3)).text, count=1)
+    assert replaced
+    path = tmp_path / "damaged.toml"
+    path.write_text(text)
+    with pytest.raises(EdgesynthError, match=rf"damaged.toml: not a model that.*{says}.*run edgesynth calibrate"):
+        estimate(chain(tmp_path, 3, 1), str(path))
 
 
 def test_a_model_that_is_no_better_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
