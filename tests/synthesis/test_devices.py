@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 from edgesynth_agent.run_trace import recompute
+from edgesynth_exporters.targets import models_folder
 
 from edgesynth.cli.verdict import exit_code
+from edgesynth.devices import FakeOracle
 from edgesynth.devices.measured import Measurements, default_database
+from edgesynth.energy.calibrate import calibrate
 from edgesynth.records import Measurement, Results
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.run import synthesize
+from edgesynth.synthesis.scoring import is_proof
 from tests.devices.played import played_tx2
+from tests.energy.measurements import campaign, chain
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +151,35 @@ def test_a_board_that_was_not_there_comes_when_the_run_is_resumed(tmp_path: Path
         after = synthesize(asked, journal, Progress(), wait_s=0)
     assert [m.source for m in after.prototype.measurements] == ["simulated", "estimated"]
     assert None not in after.networks[0].requirements.values()
+
+
+def test_a_model_of_the_user_that_came_meanwhile_changes_nothing_of_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`edgesynth calibrate tx2` between a run and its resumption: another model answers for the board from then on."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    asked = question(tmp_path, "late")
+    before = run(tmp_path, asked)
+    model = models_folder() / "tx2-calibrated.toml"
+    model.parent.mkdir(parents=True)
+    model.write_text(calibrate("tx2", campaign(tmp_path, 4)).text)
+    with played_tx2(tmp_path / "late"), Journal.open(tmp_path / "run") as journal:
+        after = synthesize(asked, journal, Progress(), wait_s=0)
+    assert before.networks
+    assert after.networks
+    for old, new in zip((before.prototype, *before.networks), (after.prototype, *after.networks), strict=False):
+        assert [(m.target, m.source) for m in new.measurements] == [("tx2", "simulated"), ("tx2-sim", "estimated")]
+        assert new.measurements[1] == old.measurements[1]
+
+
+def test_an_estimate_by_a_model_that_was_deleted_is_no_board_that_said_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run could not be resumed once the model is gone, though docs/estimating.md says: delete it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with FakeOracle("tx2-calibrated", lambda _: (2.0, 10.0)) as oracle:
+        record = oracle.measure(chain(tmp_path, 2, 0)).model_copy(update={"source": "estimated"})
+    assert is_proof(record)
+    assert is_proof(record.model_copy(update={"target": "tx2-sim"}))
+    assert not is_proof(record.model_copy(update={"target": "tx2"}))
+    assert is_proof(record.model_copy(update={"target": "tx2", "source": "measured"}))
