@@ -11,14 +11,16 @@ from edgesynth.cli.verdict import exit_code
 from edgesynth.devices import FakeOracle
 from edgesynth.devices.measured import Measurements, default_database
 from edgesynth.energy.calibrate import calibrate
-from edgesynth.records import Measurement, Results
+from edgesynth.records import Measurement, Results, Source
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import synthesize
+from edgesynth.synthesis.results import _warnings
+from edgesynth.synthesis.run import own_networks, record_own, synthesize
 from edgesynth.synthesis.scoring import is_proof
 from tests.devices.played import played_tx2
 from tests.energy.measurements import campaign, chain
+from tests.report.made_up import made_up_run, on_board
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +185,35 @@ def test_an_estimate_by_a_model_that_was_deleted_is_no_board_that_said_nothing(
     assert is_proof(record.model_copy(update={"target": "tx2-sim"}))
     assert not is_proof(record.model_copy(update={"target": "tx2"}))
     assert is_proof(record.model_copy(update={"target": "tx2", "source": "measured"}))
+
+
+def test_what_is_finished_when_a_run_is_resumed_counts_for_its_exit_code(tmp_path: Path) -> None:
+    """The board says that one network of a run that had ended does not meet the bound, and another takes its place."""
+    results = made_up_run()
+    first, second = (
+        n.model_copy(update={"satisfied": met}) for n, met in zip(results.networks, (False, True), strict=False)
+    )
+    results = results.model_copy(update={"networks": [first, second]})
+    with Journal.create(tmp_path / "run", {}) as journal:
+        assert own_networks(journal, results) == []
+        record_own(journal, [first])
+        assert own_networks(journal, results) == [first]
+        for _ in range(2):  # once more, with nothing new
+            record_own(journal, [second])
+            assert own_networks(journal, results) == [first, second]
+    assert exit_code([first, second], 1) == 0
+
+
+def test_a_prototype_that_no_board_measured_is_told_too() -> None:
+    """A bound relative to it has no verdict then, though every network was measured."""
+    results = made_up_run()
+    measured = [n.model_copy(update={"measurements": [on_board(2.0, 8.0)]}) for n in results.networks]
+    asked = question(Path("/nowhere"), "one")
+
+    def warnings(source: Source) -> str:
+        prototype = results.prototype.model_copy(update={"measurements": [on_board(2.0, 8.0, source)]})
+        return "; ".join(_warnings(asked, [prototype, *measured]))
+
+    assert "unverified" not in warnings("measured")
+    assert "unverified: not every network was measured on tx2" in warnings("estimated")
+    assert "the figures of tx2 are simulated" in warnings("simulated")
