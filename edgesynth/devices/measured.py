@@ -153,8 +153,8 @@ class Measurements:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise StorageError(
-                f"{self._path} holds what is no {model.__name__}{f', {where}' if where else ''}: {first['msg']}; it was "
-                "damaged, or written by a newer edgesynth: use that, or move the file away and measure again"
+                f"{self._path} holds what is no {model.__name__}{f', {where}' if where else ''}: {first['msg']}; it "
+                "was damaged, or written by a newer edgesynth: use that, or move the file away and measure again"
             ) from error
 
 

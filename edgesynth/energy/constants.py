@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SHIPPED", "Calibration", "Clocks", "Constants", "Power", "calibration", "calibration_of"]
+__all__ = ["GREATEST", "SHIPPED", "Calibration", "Clocks", "Constants", "Power", "calibration", "calibration_of"]
 
 Floats = NDArray[np.float64]
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgesynth_exporters.targets import Target
 from pydantic import ValidationError
 
-from edgesynth.energy.constants import Calibration
+from edgesynth.energy.constants import GREATEST, Calibration
 from edgesynth.energy.kernels import BYTES, Kernel
 from edgesynth.energy.measured_network import kernels_in
 from edgesynth.energy.model import Load
@@ -119,12 +120,22 @@ def _architecture(kernels: Sequence[Kernel]) -> str:
 def _clocks(record: Measurement, board: Target, known: Calibration) -> tuple[float, float, float]:
     """GPU, memory and processor, in MHz: of the power mode, the GPU's as it was seen; else those of the model."""
     conditions = record.conditions or {}
-    mode = (conditions.get("before") or {}).get("power_mode") or {}
+    mode = _part(_part(conditions, "before"), "power_mode")
     caps = next((each for each in board.power_modes if each.id == mode.get("id")), None)
-    seen = (conditions.get("gpu_mhz") or {}).get("settled")
+    seen = _part(conditions, "gpu_mhz").get("settled")
+    if not (seen is None or (isinstance(seen, int | float) and 0 < seen < GREATEST)):
+        raise ValueError(f"its GPU's clock is {seen!r}")
     c = known.constants
     return (
         float(seen or (caps and caps.gpu_mhz) or c.gpu_clock_mhz),
         float((caps and caps.memory_mhz) or c.memory_clock_mhz),
         float((caps and caps.cpu_mhz) or c.cpu_clock_mhz),
     )
+
+
+def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What an agent tells under that name, or nothing. Agents tell it in a form of their own, which no schema has."""
+    part = facts.get(name)
+    if not (part is None or isinstance(part, dict)):
+        raise ValueError(f"its {name} is none that an agent tells")
+    return part or {}

@@ -121,7 +121,7 @@ def test_a_record_that_is_none(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("UPDATE measurements SET record = '{}'")
     connection.close()
-    with pytest.raises(StorageError, match="holds what is no Measurement, target: .*move the file away"):
+    with pytest.raises(StorageError, match=r"holds what is no Measurement, target: .*move the file away"):
         database.latest(KEY)
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("UPDATE measurements SET facts = 'nonsense'")

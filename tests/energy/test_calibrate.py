@@ -67,6 +67,11 @@ def test_lines_that_are_of_no_use_are_told_by_number(tmp_path: Path) -> None:
         record.model_copy(update={"engine": record.engine.model_copy(update={"precision": "int8"})}).model_dump_json(),
         lines[0].replace('"kind":"convolution"', '"kind":"magic"'),
         on_the_processor(record).model_dump_json(),
+        re.sub(r'"macs":\d+', '"macs":-1000000000000', lines[0]),
+        re.sub(r'"macs":\d+', f'"macs":{10**400}', lines[0]),
+        record.model_copy(update={"conditions": {"gpu_mhz": {"settled": -3.0}}}).model_dump_json(),
+        record.model_copy(update={"conditions": {"gpu_mhz": {"settled": [1]}}}).model_dump_json(),
+        record.model_copy(update={"conditions": {"before": {"power_mode": "MAXN"}}}).model_dump_json(),
         "",
     ]
     found = calibrate("tx2", [*useless, *lines])
@@ -81,8 +86,13 @@ def test_lines_that_are_of_no_use_are_told_by_number(tmp_path: Path) -> None:
         "the model knows no int8",
         "unknown kind 'magic'",
         "ONNX Runtime computed it on the processor",
+        "an impossible number of macs",
+        "an impossible number of macs",
+        "its GPU's clock is -3.0",
+        "its GPU's clock is [1]",
+        "its power_mode is none that an agent tells",
     ]
-    assert [skipped.line for skipped in found.skipped] == list(range(1, 11))
+    assert [skipped.line for skipped in found.skipped] == list(range(1, len(reasons) + 1))
     for skipped, reason in zip(found.skipped, reasons, strict=True):
         assert reason in skipped.reason
     assert found.rows == 4
