@@ -58,7 +58,8 @@ class PatientOracle(Oracle):
             try:
                 return self._inner.measure(onnx, batch=batch)
             except DeviceError as error:
-                if self._inner.alive():
+                # Left meanwhile, by an interrupt in another thread: whoever came back then would hold it for nobody.
+                if self._held is None or self._inner.alive():
                     raise
                 self._say(f"{error}; waiting for it, {self._wait_s:g} s at most")
                 self._leave()

@@ -120,3 +120,19 @@ def test_what_fails_while_the_board_is_there_is_the_networks_fault(model: Path) 
         with pytest.raises(DeviceError, match="no answer"):
             oracle.measure(model)
     assert board.entered == 1
+
+
+def test_one_that_is_left_while_it_measures_is_not_taken_again(model: Path) -> None:
+    """As by Ctrl-C, while a thread of a pool waits for the board: the lease is given back, and stays so."""
+    board = Board()
+    oracle = PatientOracle(board, 3600, sleep=lambda _: None)
+
+    def interrupted(onnx: Path, batch: int) -> Measurement:
+        board.cut = True
+        oracle.__exit__(None, None, None)
+        raise DeviceError("board: its job was cancelled")
+
+    board._measure = interrupted  # type: ignore[method-assign]
+    with oracle, pytest.raises(DeviceError, match="its job was cancelled"):
+        oracle.measure(model)
+    assert (board.entered, board.left) == (1, 1)
