@@ -1,6 +1,6 @@
-"""The command line: python -m benchmarks.energy model | speed | bound | driven | page, or rows FILE.
+"""The command line: python -m benchmarks.energy model | speed | bound | driven | loop | boards | page, or rows FILE.
 
-Each of the first four writes its figures into results/ and the page anew; `page` does the latter alone. `driven` trains
+Each of the first six writes its figures into results/ and the page anew; `page` does the latter alone. `driven` trains
 networks for hours, and goes on where it was stopped. `rows` prints
 how wrong the TX2 model is about the rows of a CSV file (see `others`).
 """
@@ -21,7 +21,7 @@ SEEDS = (0, 1, 2)
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: always 0; what fails raises."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.energy", description=__doc__)
-    parser.add_argument("command", choices=["model", "speed", "bound", "driven", "page", "rows"])
+    parser.add_argument("command", choices=["model", "speed", "bound", "driven", "loop", "boards", "page", "rows"])
     parser.add_argument("file", nargs="?", type=Path, help="CSV of measured rows, for `rows`")
     parser.add_argument("--seed", type=int, action="append", help="for `driven`: a seed; all three unless given")
     options = parser.parse_args(arguments)
@@ -50,6 +50,14 @@ def _figures(command: str, seeds: Sequence[int]) -> Callable[[], dict[str, Any]]
         from benchmarks.energy.speed import measure_speed
 
         return measure_speed
+    if command == "loop":
+        from benchmarks.energy.loop import compare_loop
+
+        return compare_loop
+    if command == "boards":
+        from benchmarks.energy.boards import compare_boards
+
+        return compare_boards
     if command == "driven":
         from benchmarks.energy.driven import drive
 

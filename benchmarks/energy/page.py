@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.energy.device_sections import boards_section, loop_section
 from benchmarks.energy.driven_section import driven_section
 from benchmarks.energy.provenance import HERE
-from benchmarks.energy.table import table
+from benchmarks.energy.table import percent, table
 
 __all__ = ["page", "write_page"]
 
@@ -57,8 +58,8 @@ def _model(document: dict[str, Any]) -> Iterator[str]:
         if found["energy"]:
             energy = found["energy"]
             yield (
-                f"Energy, at the estimated latency: median {_percent(energy['median'])}, worst "
-                f"{_percent(energy['worst'])} of {energy['rows']} rows, Spearman {_rho(energy['spearman'])}; "
+                f"Energy, at the estimated latency: median {percent(energy['median'])}, worst "
+                f"{percent(energy['worst'])} of {energy['rows']} rows, Spearman {_rho(energy['spearman'])}; "
                 "wanted: <= 6 %.\n"
             )
         constants = found["constants"]
@@ -118,7 +119,14 @@ def _speed(document: dict[str, Any]) -> Iterator[str]:
     )
 
 
-SECTIONS = (("model", _model), ("bound", _bound), ("driven", driven_section), ("speed", _speed))
+SECTIONS = (
+    ("model", _model),
+    ("bound", _bound),
+    ("driven", driven_section),
+    ("loop", loop_section),
+    ("boards", boards_section),
+    ("speed", _speed),
+)
 """By the name of the result file, in the order of the page."""
 
 
@@ -135,11 +143,7 @@ def _list(values: dict[str, float]) -> str:
 
 
 def _percents(accuracy: dict[str, Any]) -> list[str]:
-    return [_percent(accuracy["median"]), _percent(accuracy["worst"])]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return [percent(accuracy["median"]), percent(accuracy["worst"])]
 
 
 def _signed(share: float) -> str:

@@ -26,7 +26,8 @@ def synth(
         Names, typer.Option(help="host, tx2-sim, tx2@ssh://user@board: where to measure or estimate; repeatable.")
     ] = None,
     measure: Annotated[
-        int | None, typer.Option(min=0, help="Candidates to measure on a board while searching.  [default: 16]")
+        int | None,
+        typer.Option(min=0, help="Candidates to measure on a board: half searching, half choosing.  [default: 16]"),
     ] = None,
     wait_device: Annotated[
         float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")

@@ -113,15 +113,23 @@ class _Work:
         """A file that this board has not failed on; waits while others may still hand one on."""
         with self._change:
             while not self._broken and board not in self.left_out:
+                held_back = self._is_in_doubt(board)
                 for index in self._waiting:
-                    if self._failed.get(index, (None,))[0] is not board:
+                    failed_on = self._failed.get(index, (None,))[0]
+                    if failed_on is not board and not (held_back and failed_on is None):
                         self._waiting.remove(index)
                         self._busy += 1
                         return index
-                if not self._busy:
+                if not self._busy and not held_back:
                     break
                 self._change.wait(1.0)
             return None
+
+    def _is_in_doubt(self, board: Oracle) -> bool:
+        """Whether it has failed on so many files that others have yet to try: one that fails at once would otherwise
+        have failed on all before anybody could tell."""
+        own = sum(failed_on is board for failed_on, _ in self._failed.values())
+        return self._boards > 1 and own >= STRIKES
 
     def _done(self, board: Oracle, index: int, answer: Measurement | DeviceError) -> None:
         with self._change:

@@ -27,6 +27,8 @@ TOLERANCE = 0.02
 """A network is measured while the model's figure is less certain than this (standard deviation of its logarithm)."""
 AT_ONCE = 8
 """Networks to choose from, for each board."""
+HOPE = 2.0
+"""By so many standard deviations may a candidate be better than it is estimated, to be worth a measurement."""
 PATIENCE = 3
 """So many failures in a row, and the board is left alone."""
 
@@ -40,12 +42,17 @@ class Residual(Record):
     energy: float | None
     candidate: bool = True
 
+    def says_the_same(self, other: "Residual") -> bool:
+        """Whether both are of one measurement, whatever it was taken for."""
+        return self.model_copy(update={"candidate": other.candidate}) == other
+
 
 class ScreeningOracle(Oracle):
     """For choosing among candidates; `verify` is for the record. Its records say "measured" (or "simulated") where
     `board` answered, else "estimated", as `target`, the board's.
 
-    At most `budget` candidates are measured: of those that are asked about together, the least certain. Where the board
+    At most `budget` candidates are measured. Half of it is for those that are asked about together (`try_many`), of
+    which the least certain are measured; the rest for a choice (`settle`), of which the first are. Where the board
     fails, for one network or for good, the estimate stands, and the record says so. `residuals` are what an earlier
     process learned; each further one goes to `on_residual`.
     """
@@ -93,15 +100,38 @@ class ScreeningOracle(Oracle):
         return self._one_of_many(onnx, batch)
 
     def try_many(self, files: Sequence[Path], *, batch: int = 1) -> list[Measurement | DeviceError]:
-        estimates = [self._model.measure(onnx, batch=batch) for onnx in files]
-        features = np.array([_features(estimate) for estimate in estimates]).reshape(-1, 1 + len(FEATURES))
-        chosen = self._least_certain(features)
-        measured = self._ask(dict(zip(chosen, (files[i] for i in chosen), strict=True)), batch)
-        learned = {i: m for i, m in measured.items() if self._learn(tuple(features[i].tolist()), estimates[i], m)}
-        if learned:
-            self._latency, self._energy = self._corrections()
-        factors = [np.exp(each.predict(features)[0]).tolist() for each in (self._latency, self._energy)]
-        return [learned.get(i) or self._corrected(e, factors[0][i], factors[1][i]) for i, e in enumerate(estimates)]
+        estimates, features = self._estimated(files, batch)
+        measured = self._ask({i: files[i] for i in self._least_certain(features)}, estimates, features, batch)
+        return list(self._known(estimates, features, measured))
+
+    def settle(
+        self,
+        files: Sequence[Path],
+        order: Callable[[Sequence[Measurement]], Sequence[int]],
+        first: int = 1,
+        *,
+        batch: int = 1,
+    ) -> list[Measurement]:
+        """What is known of candidates of which the `first` are to be taken; `order` tells, best first, the indices of
+        all by records of all.
+
+        Time and again those are measured that would be the first if whatever is not measured turned out as well as it
+        may, until the first are measured ones, or the budget is spent: so none is taken because its estimate flatters
+        it, and few are passed over because theirs does not.
+        """
+        estimates, features = self._estimated(files, batch)
+        measured: dict[int, Measurement] = {}
+        asked: set[int] = set()
+        while not self._is_given_up():
+            hoped = self._known(estimates, features, measured, HOPE)
+            # One that the board failed on is not in the way of the next.
+            taken = [i for i in order(hoped) if i in measured or i not in asked][:first]
+            due = [i for i in taken if i not in measured][: max(0, self._budget - self.measured)]
+            if not due:
+                break
+            asked.update(due)
+            measured |= self._ask({i: files[i] for i in due}, estimates, features, batch)
+        return self._known(estimates, features, measured)
 
     def verify(self, onnx: Path, *, batch: int = 1) -> Measurement:
         """For the record: what the board says, however often it was asked; the estimate and why, where it says
@@ -113,19 +143,35 @@ class ScreeningOracle(Oracle):
             if self._learn(features, estimate, answer, candidate=False):
                 self._latency, self._energy = self._corrections()
             return answer
-        at = np.array([features])
-        factors = [math.exp(float(each.predict(at)[0][0])) for each in (self._latency, self._energy)]
-        corrected = self._corrected(estimate, factors[0], factors[1])
+        (corrected,) = self._known([estimate], np.array([features]), {})
         unverified = f"unverified: {self.target} did not measure it: {answer}"
         return corrected.model_copy(update={"warnings": [unverified, *corrected.warnings]})
+
+    def _estimated(self, files: Sequence[Path], batch: int) -> tuple[list[Measurement], Floats]:
+        """The model's estimates, and the networks' features (N, K)."""
+        estimates = [self._model.measure(onnx, batch=batch) for onnx in files]
+        return estimates, np.array([_features(estimate) for estimate in estimates]).reshape(-1, 1 + len(FEATURES))
+
+    def _known(
+        self, estimates: Sequence[Measurement], features: Floats, measured: Mapping[int, Measurement], hope: float = 0.0
+    ) -> list[Measurement]:
+        """What was measured; of the others the estimates, set right, and better by `hope` standard deviations."""
+        factors = []
+        for each in (self._latency, self._energy):
+            mean, deviation = each.predict(features)
+            factors.append(np.exp(mean - hope * np.hypot(deviation, each.scatter)).tolist())
+        return [measured.get(i) or self._corrected(e, factors[0][i], factors[1][i]) for i, e in enumerate(estimates)]
+
+    def _is_given_up(self) -> bool:
+        return self._failed is not None or len(self._failures) >= PATIENCE
 
     def _least_certain(self, features: Floats) -> list[int]:
         """Which of the networks to measure: time and again the one that is the least certain, given that those before
         it are measured, until all are certain enough."""
         chosen: list[int] = []
-        if self._failed is not None or len(self._failures) >= PATIENCE:
+        if self._is_given_up():
             return chosen
-        while len(chosen) < self._budget - self.measured:
+        while len(chosen) < self._budget - self._budget // 2 - self.measured:
             at = features[chosen]
             spread = np.maximum(*(each.expecting(at).predict(features)[1] for each in (self._latency, self._energy)))
             spread[chosen] = 0.0
@@ -134,20 +180,25 @@ class ScreeningOracle(Oracle):
             chosen.append(int(spread.argmax()))
         return chosen
 
-    def _ask(self, files: Mapping[int, Path], batch: int) -> dict[int, Measurement]:
-        """What the board says; failures in a row are counted."""
+    def _ask(
+        self, files: Mapping[int, Path], estimates: Sequence[Measurement], features: Floats, batch: int
+    ) -> dict[int, Measurement]:
+        """What the board says, and learned from; failures in a row are counted."""
         if not files:
             return {}
         answers = self._board.try_many(list(files.values()), batch=batch)
         measured = {i: answer for i, answer in zip(files, answers, strict=True) if isinstance(answer, Measurement)}
         failures = [str(answer) for answer in answers if isinstance(answer, DeviceError)]
         self._failures = failures if measured else [*self._failures, *failures]
-        return measured
+        learned = {i: m for i, m in measured.items() if self._learn(tuple(features[i].tolist()), estimates[i], m)}
+        if learned:
+            self._latency, self._energy = self._corrections()
+        return learned
 
     def _learn(
         self, features: tuple[float, ...], estimate: Measurement, measured: Measurement, *, candidate: bool = True
     ) -> bool:
-        """Whether there is something to learn from."""
+        """Whether there is something to learn from. What a database says again is learned, and counted, once."""
         if measured.latency_ms is None or estimate.latency_ms is None:
             return False
         known = measured.energy_mj is not None and estimate.energy_mj is not None
@@ -157,8 +208,9 @@ class ScreeningOracle(Oracle):
             energy=math.log((measured.energy_mj or 1) / (estimate.energy_mj or 1)) if known else None,
             candidate=candidate,
         )
-        self._residuals.append(residual)
-        self._on_residual(residual)
+        if not any(residual.says_the_same(known) for known in self._residuals):
+            self._residuals.append(residual)
+            self._on_residual(residual)
         return True
 
     def _corrections(self) -> tuple[Correction, Correction]:

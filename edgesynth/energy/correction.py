@@ -1,8 +1,9 @@
 """What measurements say of a model's errors: a Gaussian process over ln(measured / estimated).
 
 Networks that are alike have errors alike. So the error at a network is taken to be a constant that all share (the board
-is slower than the model's, its stack another) and a smooth function of a few features, and what is left is noise of
-measuring (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1 and section 5.4.1).
+is slower than the model's, its stack another) and a smooth function of a few features, and what is left is its scatter:
+noise of measuring, and what is particular to a network and no feature tells (Rasmussen and Williams, Gaussian Processes
+for Machine Learning, 2006, algorithm 2.1 and section 5.4.1).
 """
 
 import itertools
@@ -21,18 +22,22 @@ SHARES = (0.1, 0.3, 1.0)
 """How much of the prior deviation may differ from network to network."""
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
 """Distance in features over which errors stay alike; features are logarithms, so 0.7 is a factor of 2."""
-NOISES = (0.003, 0.01, 0.03)
-"""Standard deviation of the logarithm of one measurement: 0.3 % to 3 %."""
+SCATTERS = (0.01, 0.03, 0.1)
+"""Standard deviation of what is left: from the noise of a good measurement to the kernels that TensorRT happens to pick
+for one shape and not for the next."""
+UNTOLD = {"length": 1.0, "scatter": 0.03}
+"""Before anything was measured: all of the prior may differ from network to network, and those first measured should be
+unlike each other."""
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Standard deviations of the shared constant, of the smooth part, and of noise; length of the smooth part."""
+    """Standard deviations of the shared constant, of the smooth part, and of the scatter; length of the smooth part."""
 
     constant: float
     smooth: float
     length: float
-    noise: float
+    scatter: float
 
 
 class Correction:
@@ -52,7 +57,8 @@ class Correction:
             self._weights = cho_solve((self._factor, True), self._errors)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (M,) of the error of networks with these features (M, K)."""
+        """Mean and standard deviation (M,) of the error that networks with these features (M, K) have in common with
+        those around them: what further measurements can tell. One network differs from it by `scatter` besides."""
         features = np.asarray(features, dtype=np.float64)
         if not len(self._features):
             return np.zeros(len(features)), np.full(len(features), self._prior)
@@ -60,6 +66,11 @@ class Correction:
         spread = solve_triangular(self._factor, across.T, lower=True)
         variance = self._prior**2 - (spread**2).sum(axis=0)
         return across @ self._weights, np.sqrt(np.maximum(variance, 0.0))
+
+    @property
+    def scatter(self) -> float:
+        """Standard deviation of what sets one network, or one measurement of it, apart from its like."""
+        return self._scale.scatter
 
     def expecting(self, features: Floats) -> "Correction":
         """The same, as if networks with these features (M, K) had been measured and were as predicted: how certain one
@@ -72,11 +83,13 @@ class Correction:
 
     def _covariance(self, scale: _Scale) -> Floats:
         own = _kernel(self._features, self._features, scale)
-        return own + scale.noise**2 * np.eye(len(own))
+        return own + scale.scatter**2 * np.eye(len(own))
 
     def _likeliest(self, prior: float) -> _Scale:
-        grid = [_Scale(prior, prior * share, ln, n) for share, ln, n in itertools.product(SHARES, LENGTHS, NOISES)]
-        return max(grid, key=self._likelihood) if len(self._errors) else grid[-1]
+        if not len(self._errors):
+            return _Scale(prior, prior, **UNTOLD)
+        grid = [_Scale(prior, prior * share, ln, s) for share, ln, s in itertools.product(SHARES, LENGTHS, SCATTERS)]
+        return max(grid, key=self._likelihood)
 
     def _likelihood(self, scale: _Scale) -> float:
         """The logarithm of the marginal likelihood, without its constant."""

@@ -1,5 +1,6 @@
 """A batch of FermiNets from a learned generator: candidates are chosen and finished until enough meet everything."""
 
+from functools import partial
 from itertools import islice
 
 from edgesynth.errors import ToolError
@@ -31,7 +32,8 @@ def finish(bench: Bench, batch: str, first_seed: int, count: int, epochs: int) -
     # The pilot is a network of the synthesis like any other; those of earlier batches are not this batch's.
     done = list(before) if batch == SYNTHESIS else []
     learner.objective.transfer = transfer_of(bench, before)
-    selection = Selection(learner, bench.score, first_seed, count, [network.genome for network in before])
+    taken = [network.genome for network in before]
+    selection = Selection(learner, bench.score, first_seed, count, taken, partial(bench.settle, batch, count))
     finisher = Finisher(workshop, bench.prototype, bench.shared, epochs)
     fresh = (c for c in selection if not _finished_otherwise(workshop, c, epochs))
     failed = 0

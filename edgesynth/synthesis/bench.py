@@ -18,6 +18,7 @@ from edgesynth.synthesis.objective import Objective
 from edgesynth.synthesis.prototype import Prototype, prepare_prototype
 from edgesynth.synthesis.scoring import Adaptation, Score, Scorer
 from edgesynth.synthesis.selection import transfer_factor
+from edgesynth.synthesis.settling import Order, settled, settles
 from edgesynth.synthesis.shared import train_shared
 from edgesynth.synthesis.storage import digest_of, load_weights, to_bytes, write_file
 from edgesynth.synthesis.workshop import Workshop, smallest
@@ -50,6 +51,18 @@ class Bench:
                 progress.note(f"network {score.digest} cannot be scored and is passed over: {score.failure}")
             progress.scored(done, len(missing))
         return [Score.model_validate(journal.get("score", digest(genome))) for genome in genomes]
+
+    def settle(self, batch: str, count: int, first_seed: int, scores: Sequence[Score], order: Order) -> list[Score]:
+        """Scores with what boards say of the `count` that the order would put first. Recorded: a batch that was
+        interrupted chooses by the same figures again."""
+        if not settles(self.scorer):
+            return list(scores)
+        journal, name = self.workshop.journal, f"{batch} from {first_seed}"
+        known = journal.get("settled", name)
+        if known is None:
+            known = {score.digest: score.on_target for score in settled(self.scorer, scores, order, count)}
+            journal.put("settled", name, known)
+        return [s.model_copy(update={"on_target": known.get(s.digest, s.on_target)}) for s in scores]
 
 
 def prepare(workshop: Workshop) -> Bench:

@@ -27,7 +27,7 @@ from edgesynth.synthesis.probe import Responses, probe
 from edgesynth.synthesis.training import Recipe, Teacher, outputs, recalibrate, train
 from edgesynth.tasks import Task
 
-__all__ = ["Adaptation", "Score", "Scorer", "is_proof", "measured_value"]
+__all__ = ["Adaptation", "Score", "Scorer", "is_proof", "measured_value", "network_file"]
 
 STIMULI = 128
 RECALIBRATION = 512
@@ -128,7 +128,7 @@ class CheapScoring:
         except ValidationError:  # of a record that takes only finite numbers
             return _failed(score, "its responses to stimuli are not finite")
         try:
-            files = {opset: _export(network, self.space.example, opset) for opset in sorted(self.opsets)}
+            files = {opset: network_file(network, self.space.example, opset) for opset in sorted(self.opsets)}
         except ExportError as error:
             return _failed(score, str(error))
         return Scored(score.model_copy(update={"metric": metric, "responses": responses}), files)
@@ -154,9 +154,9 @@ class Scorer:
         where other processes would compute beside a measurement, when it has handed back all.
         """
         outcomes = executor.map(self._cheap, genomes)
-        if self._wanted and executor.place != "process":
+        if self.wanted and executor.place != "process":
             outcomes = iter(list(outcomes))
-        at_once = max((self.screens[target].at_once for target in self._wanted.values()), default=1)
+        at_once = max((self.screens[target].at_once for target in self.wanted.values()), default=1)
         while some := list(islice(outcomes, at_once)):
             for scored, on_target in zip(some, self._on_targets(some), strict=True):
                 yield scored.score.model_copy(update={"on_target": on_target})
@@ -171,24 +171,24 @@ class Scorer:
             adaptation=self.adaptation,
             # A part of a tensor is pickled with the whole of it, a copy is not.
             scoring=Split(self.scoring.images.clone(), self.scoring.targets.clone()),
-            opsets=frozenset(find_target(target).opset for target in self._wanted.values()),
+            opsets=frozenset(find_target(target).opset for target in self.wanted.values()),
         )
 
     @cached_property
-    def _wanted(self) -> dict[str, str]:
+    def wanted(self) -> dict[str, str]:
         """The targets that requirements speak of, by requirement key."""
         return {r.key: r.target for r in self.requirements if r.quantity in ON_TARGET and r.target is not None}
 
     def _on_targets(self, some: Sequence[Scored]) -> list[dict[str, float | None]]:
         """What requirements ask of targets, for each network; None for one that has no file."""
-        values: list[dict[str, float | None]] = [dict.fromkeys(self._wanted) for _ in some]
+        values: list[dict[str, float | None]] = [dict.fromkeys(self.wanted) for _ in some]
         there = [index for index, scored in enumerate(some) if scored.files]
         quantities = {r.key: r.quantity for r in self.requirements}
-        for target in sorted(set(self._wanted.values())) if there else ():
+        for target in sorted(set(self.wanted.values())) if there else ():
             opset = find_target(target).opset
             answers = self._ask(target, [some[index].files[opset] for index in there])
             for index, answer in zip(there, answers, strict=True):
-                for key, asked in self._wanted.items():
+                for key, asked in self.wanted.items():
                     if asked == target:
                         values[index][key] = measured_value(quantities[key], answer)
         return values
@@ -209,8 +209,8 @@ def _failed(score: Score, why: str) -> Scored:
     return Scored(score.model_copy(update={"failure": why}), {})
 
 
-def _export(network: fx.GraphModule, example: Tensor, opset: int) -> bytes:
-    """The content of the ONNX file. Raises ExportError."""
+def network_file(network: fx.GraphModule, example: Tensor, opset: int) -> bytes:
+    """The content of its ONNX file. Raises ExportError."""
     with tempfile.TemporaryDirectory(prefix="edgesynth-") as folder:
         path = Path(folder) / "candidate.onnx"
         export_onnx(network, example, path, opset)

@@ -1,7 +1,7 @@
 """Choosing which of the generator's networks to finish, and learning from how they came out."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -10,6 +10,7 @@ from edgesynth.space.genome import digest
 from edgesynth.synthesis.insight import predicted_metrics
 from edgesynth.synthesis.loop import Learner, ScoreMany
 from edgesynth.synthesis.scoring import Score
+from edgesynth.synthesis.settling import Order
 
 __all__ = ["Candidate", "Selection", "transfer_factor"]
 
@@ -33,12 +34,21 @@ class Candidate:
     predicted: float
 
 
+Settle = Callable[[int, Sequence[Score], Order], list[Score]]
+"""Scores of candidates, of those that the order would put first with what boards say. The number is the first seed."""
+
+
+def _as_they_are(_: int, scores: Sequence[Score], __: Order) -> list[Score]:
+    return list(scores)
+
+
 @dataclass
 class Selection:
     """Candidates in the order in which they should be finished.
 
     The generator's seeds are screened by what costs nothing (sizes, the inquisitor's prediction), the best of them
-    scored, and handed out one by one: each time the best by what is known then, and unlike those handed out before.
+    scored and settled, and handed out one by one: each time the best by what is known then, and unlike those handed out
+    before.
     """
 
     learner: Learner
@@ -46,12 +56,13 @@ class Selection:
     first_seed: int
     count: int
     taken: list[Genome] = field(default_factory=list)
+    settle: Settle = _as_they_are
 
     def __iter__(self) -> Iterator[Candidate]:
         for walk in range(WALKS):
             pool = self._scored(self.first_seed + walk * DRAWN)
             while pool:
-                pool.sort(key=self._rank)
+                pool.sort(key=lambda candidate: (*self._rank(candidate.score), candidate.seed))
                 fresh = next((c for c in pool if self._is_new(c.score.genome)), None)
                 if fresh is None:
                     break
@@ -72,11 +83,13 @@ class Selection:
         chosen = [(seed, genome) for _, seed, genome in best[: SCORED_A_NETWORK * self.count]]
         scores = self.score([genome for _, genome in chosen])
         expected = predicted_metrics(self.learner.inquisitor, [genome for _, genome in chosen])
-        return [
+        pool = [
             Candidate(seed, score, predicted)
             for (seed, _), score, predicted in zip(chosen, scores, expected, strict=True)
             if score.failure is None
         ]
+        known = self.settle(first_seed, [candidate.score for candidate in pool], self._order)
+        return [replace(candidate, score=score) for candidate, score in zip(pool, known, strict=True)]
 
     def _fits(self, genome: Genome) -> bool:
         """Whether the genome meets the requirements that can be computed."""
@@ -95,12 +108,11 @@ class Selection:
         order = (1000 * worst - estimates.u).tolist()
         return [(o, seed, genome) for o, (seed, genome) in zip(order, drawn, strict=True)]
 
-    def _rank(self, candidate: Candidate) -> tuple[float, float, int]:
-        return (
-            self.learner.shortfall(candidate.score),
-            -self.learner.expected_u(candidate.score),
-            candidate.seed,
-        )
+    def _order(self, scores: Sequence[Score]) -> list[int]:
+        return sorted(range(len(scores)), key=lambda index: self._rank(scores[index]))
+
+    def _rank(self, score: Score) -> tuple[float, float]:
+        return self.learner.shortfall(score), -self.learner.expected_u(score)
 
     def _is_new(self, genome: Genome) -> bool:
         if not self.taken:

@@ -8,7 +8,10 @@ import pytest
 
 from benchmarks.energy.__main__ import main
 from benchmarks.energy.bound import bounds
+from benchmarks.energy.candidates import candidates_of, names, save
 from benchmarks.energy.driven import REQUIREMENT, equally_accurate
+from benchmarks.energy.hidden_boards import HiddenBoard
+from benchmarks.energy.loop import Search, everything, loop
 from benchmarks.energy.model import groups_of
 from benchmarks.energy.page import page
 from benchmarks.energy.provenance import HERE
@@ -93,3 +96,37 @@ def test_rows_of_the_reader_s_own_are_compared(tmp_path: Path, capsys: pytest.Ca
     assert found["rows"][0]["model_ms"] == pytest.approx(first["model_ms"], rel=1e-2)
     assert found["rows"][0]["model_mj"] == pytest.approx(first["model_mj"], rel=2e-2)
     assert (found["latency"]["rows"], found["energy"]["rows"]) == (2, 1)
+
+
+def test_the_loop_does_what_was_asked_of_it() -> None:
+    """A tenth of the measurements for the same joules, in all but a few searches, which the page names."""
+    ways = result("loop")["ways"]
+    found = ways["the loop, a tenth"]
+    assert found["greatest_share"] <= 0.1
+    assert found["within"] >= 0.95 and found["regret"]["p95"] <= 0.02
+    for other in ("the model alone", "the least certain alone, 16", "at random, 32"):
+        assert found["within"] > ways[other]["within"]
+
+
+def test_a_search_on_a_hidden_board(tmp_path: Path) -> None:
+    candidates = candidates_of(names()[0])
+    files = save(candidates, tmp_path, 16)
+    board = HiddenBoard.of(1)
+    search = Search.of(files, candidates.scores[:16], board)
+    bounds = [min(search.scores), sorted(search.scores)[8]]
+    for regret, measured in everything(search, bounds):
+        assert measured == 16
+        assert regret <= 0.05
+    for regret, measured in loop(search, bounds, 8):
+        assert measured <= 9
+        assert 0 <= regret <= 0.05
+    assert HiddenBoard.of(2).truth(files[0]) != board.truth(files[0]) == HiddenBoard.of(1).truth(files[0])
+
+
+def test_four_boards_do_what_was_asked_of_them() -> None:
+    found = result("boards")
+    assert found["boards"] == 4
+    assert found["times"] >= 3.5
+    killed = found["killed"]
+    assert killed["answered"] == killed["rows"] == found["networks"] >= 24
+    assert killed["differ"] <= 0.1

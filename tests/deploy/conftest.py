@@ -37,9 +37,9 @@ def _packed_before(agent, monkeypatch):
     monkeypatch.setattr(agent_file, "make_agent_file", lambda folder: agent)
 
 
-def save_network(path, weight=0.5, opset=13):
+def save_network(path, weight=0.5, opset=13, channels=4):
     """A convolution whose weights tell one release from another."""
-    weights = numpy_helper.from_array(np.full((4, 3, 3, 3), weight, np.float32), "w")
+    weights = numpy_helper.from_array(np.full((channels, 3, 3, 3), weight, np.float32), "w")
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["image", "w"], ["maps"], pads=[1, 1, 1, 1]),
@@ -47,7 +47,7 @@ def save_network(path, weight=0.5, opset=13):
         ],
         "net",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, channels, 8, 8])],
         [weights],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)

@@ -56,7 +56,7 @@ def test_boards_screen_and_verify_and_nothing_is_measured_twice(tmp_path: Path, 
     told: list[tuple[str, Residual]] = []
     places = [f"tx2@unix://{tmp_path / name}/agent.sock" for name in ("one", "two")]
     with played_tx2(tmp_path / "one"), played_tx2(tmp_path / "two"):
-        patience = Patience(measure=2, wait_s=0, on_residual=lambda target, residual: told.append((target, residual)))
+        patience = Patience(measure=4, wait_s=0, on_residual=lambda target, residual: told.append((target, residual)))
         with open_answering(parse_addresses(places, []), ["tx2"], patience) as answering:
             answers = answering.screens["tx2"].try_many(models)
             verified = answering.record["tx2"].measure(models[0])

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,9 @@ def energy_of(measurement: Measurement) -> float:
 def test_a_tenth_is_measured_and_the_rest_is_right(tmp_path: Path) -> None:
     paths = candidates(tmp_path, 150)
     board = FakeOracle("tx2", truth)
-    with ScreeningOracle(Model(), board, budget=15) as screen:
+    with ScreeningOracle(Model(), board, budget=30) as screen:
         answers = [screen.measure(path) for path in paths]
+    # Half of it is kept for the choice.
     assert len(board.asked) == screen.measured <= 15
     later = slice(50, None)
     errors = [
@@ -83,7 +85,7 @@ def test_a_tenth_is_measured_and_the_rest_is_right(tmp_path: Path) -> None:
 def test_of_many_at_once_the_least_certain_are_measured_side_by_side(tmp_path: Path) -> None:
     paths = candidates(tmp_path, 100)
     boards = [FakeOracle("tx2", truth) for _ in range(4)]
-    with ScreeningOracle(Model(), PoolOracle(boards), budget=10) as screen:
+    with ScreeningOracle(Model(), PoolOracle(boards), budget=20) as screen:
         answers = screen.try_many(paths)
     asked = [path for board in boards for path, _ in board.asked]
     assert len(asked) == len(set(asked)) == screen.measured <= 10
@@ -93,6 +95,71 @@ def test_of_many_at_once_the_least_certain_are_measured_side_by_side(tmp_path: P
         assert (answer.source == "simulated") == (path in asked)
         errors.append(abs(energy_of(answer) / truth(path)[1] - 1))
     assert np.median(errors) < 0.02
+
+
+def by_energy(records: Sequence[Measurement]) -> list[int]:
+    return sorted(range(len(records)), key=lambda index: energy_of(records[index]))
+
+
+def test_of_a_choice_those_are_measured_that_would_be_taken(tmp_path: Path) -> None:
+    """However wrong the model is about them: neither is one taken that it flatters, nor the best passed over."""
+    paths = candidates(tmp_path, 100)
+    board = FakeOracle("tx2", truth)
+    with ScreeningOracle(Model(), board, budget=16) as screen:
+        screen.try_many(paths[:8])
+        searching = len(board.asked)
+        records = screen.settle(paths, by_energy, first=3)
+    taken = [paths[index] for index in by_energy(records)[:3]]
+    asked = [path for path, _ in board.asked]
+    assert searching <= 8
+    assert set(taken) <= set(asked)
+    assert len(asked) == len(set(asked)) <= 16
+    best = sorted(paths, key=lambda path: truth(path)[1])[:3]
+    assert sum(truth(path)[1] for path in taken) <= 1.02 * sum(truth(path)[1] for path in best)
+
+
+def test_a_choice_is_free_where_nothing_may_be_measured(tmp_path: Path) -> None:
+    paths = candidates(tmp_path, 10)
+    board = FakeOracle("tx2", truth)
+    with ScreeningOracle(Model(), board, budget=0) as screen:
+        records = screen.settle(paths, by_energy, first=3)
+    assert board.asked == []
+    assert {record.source for record in records} == {"estimated"}
+    assert [energy_of(record) for record in records] == [energy_of(Model().__enter__().measure(p)) for p in paths]
+
+
+@pytest.mark.parametrize("fails", ["one", "all"])
+def test_what_fails_in_a_choice_is_passed_over(tmp_path: Path, fails: str) -> None:
+    paths = candidates(tmp_path, 20)
+    best = min(paths, key=lambda path: truth(path)[1])
+
+    class Fragile(FakeOracle):
+        def _measure(self, onnx: Path, batch: int) -> Measurement:
+            measured = super()._measure(onnx, batch)
+            if fails == "all" or onnx == best:
+                raise DeviceError(f"{onnx.name} cannot be built")
+            return measured
+
+    board = Fragile("tx2", truth)
+    with ScreeningOracle(Model(), board, budget=40) as screen:
+        records = screen.settle(paths, by_energy, first=1)
+    assert len(records) == 20
+    asked = [path for path, _ in board.asked]
+    assert asked.count(best) <= 1
+    if fails == "one":  # the next is looked at all the same
+        assert next(paths[index] for index in by_energy(records) if paths[index] != best) in asked
+    assert len(asked) <= (PATIENCE if fails == "all" else 20)
+
+
+def test_what_a_database_says_again_counts_once(tmp_path: Path) -> None:
+    (path,) = candidates(tmp_path, 1)
+    told: list[Residual] = []
+    with ScreeningOracle(Model(), FakeOracle("tx2", truth), 10, on_residual=told.append) as screen:
+        for _ in range(3):
+            assert screen.verify(path).source == "simulated"
+        (record,) = screen.settle([path], by_energy)
+    assert record.source == "simulated"
+    assert len(told) == 1
 
 
 def test_what_is_measured_for_the_record_leaves_the_candidates_theirs(tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ def test_a_board_that_answers_decides(tmp_path: Path) -> None:
     assert "the figures of tx2 are simulated: they prove nothing about a real one" in results.warnings
     with Journal.open(tmp_path / "run") as journal:
         residuals = journal.all("residual")
+        settled = journal.all("settled")[0]
+    # Of the candidates of the choice one at least was measured before it was made.
+    known = {record.latency_ms.mean for _, record in Measurements(default_database()).all("tx2") if record.latency_ms}
+    assert known & {figures["latency_ms@tx2"] for figures in settled.values()}
     # Three candidates, and whatever was measured for the record.
     assert len(residuals) <= 3 + 1 + len(results.networks)
     assert len(Measurements(default_database()).all("tx2")) <= len(residuals)

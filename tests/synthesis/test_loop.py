@@ -143,6 +143,25 @@ def test_selection_leaves_out_what_is_taken(learned):
     assert first.score.digest not in others
 
 
+def test_selection_goes_by_what_is_settled(learned):
+    """The last of all candidates turns out to be the only good one."""
+    world, learner, _ = learned
+    asked = []
+
+    def settle(first_seed, scores, order):
+        best_first = order(scores)
+        assert sorted(best_first) == list(range(len(scores)))
+        asked.append((first_seed, scores[best_first[-1]].digest))
+        return [
+            score.model_copy(update={"metric": 0.99 if index == best_first[-1] else 0.2})
+            for index, score in enumerate(scores)
+        ]
+
+    first = next(iter(Selection(learner, world.score, 0, 4, settle=settle)))
+    assert asked == [(0, first.score.digest)]
+    assert first.score.metric == 0.99
+
+
 def test_selection_only_offers_networks_that_are_small_enough(learned):
     world, learner, _ = learned
     limit = learner.objective.prototype["macs"] / 4
