@@ -145,7 +145,9 @@ def _patience(question: Question, journal: Journal, progress: Progress, wait_s: 
     count = len(facts)
     of_now = [fact for fact in facts if fact.get("model") == models.get(fact["target"])]
     if len(of_now) < count:
-        progress.note(f"{count - len(of_now)} measurements were compared with another model, and are not learned from")
+        progress.note(
+            f"not learned from, since it was compared with another model: {count - len(of_now)} of {count} measurements"
+        )
     told = [(fact["target"], Residual.model_validate(fact["residual"])) for fact in of_now]
 
     def record(target: str, residual: Residual) -> None:

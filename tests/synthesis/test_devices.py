@@ -2,22 +2,28 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from edgesynth_agent.run_trace import recompute
 from edgesynth_exporters.targets import models_folder
 
 from edgesynth.cli.verdict import exit_code
-from edgesynth.devices import FakeOracle
+from edgesynth.devices import EstimateOracle, FakeOracle
 from edgesynth.devices.measured import Measurements, default_database
+from edgesynth.devices.screen import Residual
 from edgesynth.energy.calibrate import calibrate
+from edgesynth.energy.estimate import estimate
 from edgesynth.records import Measurement, Results, Source
 from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.judging import ask_again
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.results import _warnings
 from edgesynth.synthesis.run import own_networks, record_own, synthesize
 from edgesynth.synthesis.scoring import is_proof
+from edgesynth.synthesis.workshop import Workshop, _patience
 from tests.devices.played import played_tx2
 from tests.energy.measurements import campaign, chain
 from tests.report.made_up import made_up_run, on_board
@@ -162,20 +168,31 @@ def test_a_board_that_was_not_there_comes_when_the_run_is_resumed(tmp_path: Path
 def test_a_model_of_the_user_that_came_meanwhile_changes_nothing_of_what_was_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`edgesynth calibrate tx2` between a run and its resumption: another model answers for the board from then on."""
+    """`edgesynth calibrate tx2` between a run and its resumption: another model answers for the board from then on, and
+    how far off the one before was is no news about it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    asked = question(tmp_path, "late")
-    before = run(tmp_path, asked)
-    model = models_folder() / "tx2-calibrated.toml"
-    model.parent.mkdir(parents=True)
-    model.write_text(calibrate("tx2", campaign(tmp_path, 4)).text)
-    with played_tx2(tmp_path / "late"), Journal.open(tmp_path / "run") as journal:
-        after = synthesize(asked, journal, Progress(), wait_s=0)
-    assert before.networks
-    assert after.networks
-    for old, new in zip((before.prototype, *before.networks), (after.prototype, *after.networks), strict=False):
-        assert [(m.target, m.source) for m in new.measurements] == [("tx2", "simulated"), ("tx2-sim", "estimated")]
-        assert new.measurements[1] == old.measurements[1]
+    network, asked, notes = chain(tmp_path, 2, 0), question(tmp_path, "one"), Killer(None)
+    model = estimate(network, "tx2-sim")
+    recorded = [model.model_copy(update={"target": "tx2"}), model]
+    residual = Residual(features=(0.0, 1.0, 2.0, 3.0), latency=0.1, energy=None)
+    with Journal.create(tmp_path / "run", {}) as journal, FakeOracle("tx2", lambda _: (2.0, 10.0)) as board:
+        before = _patience(asked, journal, notes, 0)
+        before.on_residual("tx2", residual)
+        assert list(_patience(asked, journal, notes, 0).residuals["tx2"]) == [residual]
+        assert notes.notes == []
+        own = models_folder() / "tx2-calibrated.toml"
+        own.parent.mkdir(parents=True)
+        own.write_text(calibrate("tx2", campaign(tmp_path, 4)).text)
+        after = _patience(asked, journal, notes, 0)
+        assert after.residuals == {}
+        assert notes.notes == ["not learned from, since it was compared with another model: 1 of 1 measurements"]
+        after.on_residual("tx2", residual)
+        assert list(_patience(asked, journal, notes, 0).residuals["tx2"]) == [residual]
+        oracles = {"tx2": board, "tx2-calibrated": EstimateOracle("tx2-calibrated")}
+        workshop = SimpleNamespace(oracles=oracles, run=tmp_path, journal=journal, progress=Progress())
+        said = ask_again(cast(Workshop, workshop), "digest", network, recorded)
+    assert [(m.target, m.source) for m in said] == [("tx2", "simulated"), ("tx2-sim", "estimated")]
+    assert said[1] == model
 
 
 def test_an_estimate_by_a_model_that_was_deleted_is_no_board_that_said_nothing(
