@@ -15,7 +15,7 @@ def calibrate(
     target: Annotated[str, typer.Argument(help="The board that was measured, as tx2.", show_default=False)],
     measurements: Annotated[
         Path,
-        typer.Option("--from", help="edgesynth.measurement/1 documents, one a line.", show_default=False),
+        typer.Option("--from", help="edgesynth.measurement/1 documents, each on lines of its own.", show_default=False),
     ],
     out: Annotated[
         Path | None,
@@ -38,22 +38,25 @@ def calibrate(
     path = out or models_folder() / f"{target}-calibrated.toml"
     if found.better:
         _write(path, found.text)
+    # In its folder a model is a target by its name, elsewhere by its path.
+    model = path.stem if path.parent.resolve() == models_folder().resolve() else str(path)
     if json_:
-        typer.echo(json.dumps(_document(target, path, found), indent=2))
+        typer.echo(json.dumps(_document(target, path, model, found), indent=2))
     else:
-        _print(target, path, found)
+        _print(target, path, model, found)
     return 0 if found.better else 1
 
 
 def _lines(path: Path) -> list[str]:
+    from edgesynth.energy.measured_rows import documents_in
     from edgesynth.errors import EdgesynthError
 
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return documents_in(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EdgesynthError(
             f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error}); "
-            "give a file of measurements, one JSON document a line"
+            "give a file of measurements, as edgesynth bench --json prints them"
         ) from error
 
 
@@ -72,20 +75,20 @@ def _write(path: Path, text: str) -> None:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from error
 
 
-def _document(target: str, path: Path, found: "Recalibration") -> dict[str, Any]:
+def _document(target: str, path: Path, model: str, found: "Recalibration") -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
         "schema": "edgesynth.calibration/1",
         "target": target,
-        "model": path.stem,
+        "model": model,
         "out": str(path) if found.better else None,
         "better": found.better,
         **{name: value for name, value in asdict(found).items() if name != "text"},
     }
 
 
-def _print(target: str, path: Path, found: "Recalibration") -> None:
+def _print(target: str, path: Path, model: str, found: "Recalibration") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -107,7 +110,7 @@ def _print(target: str, path: Path, found: "Recalibration") -> None:
     for skipped in found.skipped:
         console.print(f"line {skipped.line} left out: {skipped.reason}", style="yellow", markup=False, soft_wrap=True)
     said = (
-        f"written: {path}, for --target {path.stem}"
+        f"written: {path}, for --target {model}"
         if found.better
         else "not written: the model that it began from is at least as good"
     )

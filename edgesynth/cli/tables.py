@@ -83,11 +83,11 @@ def print_measurement(name: str, measurement: Measurement) -> None:
     if latency is not None:
         for label, value in (("mean", latency.mean), ("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99)):
             if value is not None:
-                interval = measurement.ci95.get("latency_ms") if label == "mean" else None
-                shown = "" if interval is None else f"{interval[0]:.4g} – {interval[1]:.4g}"
-                table.add_row(f"latency {label}", f"{value:.4g} ms", shown)
-    table.add_row("energy per inference", _or_unknown(measurement.energy_mj, "mJ"), "")
-    table.add_row("inferences per joule", _or_unknown(measurement.inferences_per_joule, ""), "")
+                interval = _interval(measurement, "latency_ms") if label == "mean" else ""
+                table.add_row(f"latency {label}", f"{value:.4g} ms", interval)
+    per_joule = measurement.inferences_per_joule
+    table.add_row("energy per inference", _or_unknown(measurement.energy_mj, "mJ"), _interval(measurement, "energy_mj"))
+    table.add_row("inferences per joule", _or_unknown(per_joule, ""), _interval(measurement, "inferences_per_joule"))
     engine = measurement.engine
     console.print(f"{name} on {measurement.target}, {engine.backend} {engine.version}", markup=False)
     console.print(table)
@@ -97,6 +97,11 @@ def print_measurement(name: str, measurement: Measurement) -> None:
         console.print(f"as exported: greatest error {compared.max_abs_error:.2g}{same} of {compared.images} images")
     for warning in measurement.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _interval(measurement: Measurement, name: str) -> str:
+    ends = measurement.ci95.get(name)
+    return "" if ends is None else f"{ends[0]:.4g} – {ends[1]:.4g}"
 
 
 def print_comparison(comparison: "Comparison") -> None:

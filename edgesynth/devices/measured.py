@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,8 @@ APPLICATION = 0x6564736D  # "edsm"
 VERSION = 1
 NEW = (0, 0, 0)
 """Marks of an empty file (`_marks`)."""
+_Record = TypeVar("_Record", bound=Record)
+
 BUSY_S = 30.0  # writes of others are over in milliseconds
 
 _SCHEMA = """
@@ -99,7 +101,7 @@ class Measurements:
             row = connection.execute(
                 "SELECT record FROM measurements WHERE key = ? ORDER BY number DESC LIMIT 1", (key.digest,)
             ).fetchone()
-        return None if row is None else self._record(row[0])
+        return None if row is None else self._parsed(Measurement, row[0])
 
     def add(self, key: MeasurementKey, measurement: Measurement) -> None:
         """Keep a measurement for good. Raises ValueError for an estimate: that is no measurement."""
@@ -115,7 +117,7 @@ class Measurements:
         """Everything that was measured as that target, in the order of measuring."""
         with self._connection() as connection:
             rows = connection.execute("SELECT facts, record FROM measurements ORDER BY number").fetchall()
-        pairs = [(MeasurementKey.model_validate_json(facts), self._record(record)) for facts, record in rows]
+        pairs = [(self._parsed(MeasurementKey, facts), self._parsed(Measurement, record)) for facts, record in rows]
         return [(key, record) for key, record in pairs if key.target == target]
 
     @contextmanager
@@ -144,11 +146,16 @@ class Measurements:
                 "use that version, or move the file away"
             )
 
-    def _record(self, text: str) -> Measurement:
+    def _parsed(self, model: type[_Record], text: str) -> _Record:
         try:
-            return Measurement.model_validate_json(text)
+            return model.model_validate_json(text)
         except ValidationError as error:
-            raise StorageError(f"{self._path} holds a record that is none: {error.errors()[0]['msg']}") from error
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise StorageError(
+                f"{self._path} holds what is no {model.__name__}{f', {where}' if where else ''}: {first['msg']}; it "
+                "was damaged, or written by a newer edgesynth: use that, or move the file away and measure again"
+            ) from error
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int, int]:

@@ -19,7 +19,8 @@ class PatientOracle(Oracle):
     """The oracle that it is given, waited for: at most `wait_s` each time it is gone, 0 for not at all.
 
     What fails while the device is still there is the network's fault, and raised at once. Raises the last DeviceError
-    when the time is over; may be asked again then, and waits again.
+    when the time is over. Asked again then, it looks once whether the device has come back: were each network waited
+    for anew, a device that is gone for good would hold up a run for as long as there are networks.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class PatientOracle(Oracle):
         self._say, self._sleep = say, sleep
         self._entered = ExitStack()
         self._there = False
+        self._given_up = False
 
     def alive(self) -> bool:
         return self._there and self._inner.alive()
@@ -44,6 +46,7 @@ class PatientOracle(Oracle):
 
     @contextmanager
     def _waited_for(self) -> Iterator[None]:
+        self._given_up = False
         self._come_back()
         try:
             yield
@@ -55,7 +58,8 @@ class PatientOracle(Oracle):
             try:
                 return self._inner.measure(onnx, batch=batch)
             except DeviceError as error:
-                if self._inner.alive():
+                # Left meanwhile, by an interrupt in another thread: whoever came back then would hold it for nobody.
+                if self._held is None or self._inner.alive():
                     raise
                 self._say(f"{error}; waiting for it, {self._wait_s:g} s at most")
                 self._leave()
@@ -64,16 +68,17 @@ class PatientOracle(Oracle):
 
     def _come_back(self) -> None:
         """Enter; raises the last DeviceError when that did not work in time."""
-        deadline = Deadline(self._wait_s)
+        deadline = Deadline(0.0 if self._given_up else self._wait_s)
         while True:
             try:
                 self._entered.enter_context(self._inner)
             except DeviceError:
                 if deadline.expired:
+                    self._given_up = True
                     raise
                 self._sleep(min(RETRY_S, deadline.remaining_s))
             else:
-                self._there = True
+                self._there, self._given_up = True, False
                 return
 
     def _leave(self) -> None:

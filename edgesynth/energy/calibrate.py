@@ -63,8 +63,8 @@ class Recalibration:
 
 
 def calibrate(target: str, lines: Sequence[str], *, simulated: bool = False) -> Recalibration:
-    """Refits the model of the board `target` on measurements, one JSON document a line. `simulated` figures count too
-    if wanted; the model then says so.
+    """Refits the model of the board `target` on measurements, one JSON document an entry. `simulated` figures count too
+    if wanted; the model then says so, and each of its estimates.
 
     Raises EdgesynthError where the target is no board with a model, and where there are too few networks.
     """
@@ -84,11 +84,12 @@ def calibrate(target: str, lines: Sequence[str], *, simulated: bool = False) -> 
     power = known.power if len({row.network for row in metered}) >= LEAST_NETWORKS else None
     energy = None if power is None else fit_energy(rows, power, priors)
     unseen = leave_out(rows, known.constants, power, priors, latency)
+    overhead = _overhead(latency, _how(rows))
     measured = np.array([row.latency_ms for row in rows])
     joules = np.array([row.energy_mj for row in metered], dtype=np.float64)
     found = [place for place, row in enumerate(rows) if row.energy_mj is not None]
     return Recalibration(
-        text=_file(board, base, rows, latency, energy, fitted_text(rows, latency, energy, unseen, _overhead(latency))),
+        text=_file(board, base, rows, latency, energy, fitted_text(rows, latency, energy, unseen, overhead)),
         rows=len(rows),
         networks=networks,
         skipped=skipped,
@@ -126,11 +127,16 @@ def _factor(deviation: float) -> float:
     return float(np.exp(1.96 * deviation))
 
 
-def _overhead(latency: LatencyFit) -> Overhead:
+def _overhead(latency: LatencyFit, how: str) -> Overhead:
     value = latency.overheads[HARNESS]
     deviation = float(np.sqrt(latency.covariance[-1, -1]))
-    source = "fitted on what agents measured"
+    source = f"fitted on what agents {how}"
     return Overhead(value, value / _factor(deviation), value * _factor(deviation), source, HARNESS)
+
+
+def _how(rows: Sequence[Row]) -> str:
+    """ "measured" where every row was: what was played proves nothing about a board, and must not look as if it did."""
+    return " and ".join(sorted({row.source for row in rows}))
 
 
 def _before_ms(rows: Sequence[Row], known: Calibration) -> Floats:
@@ -165,17 +171,19 @@ def _file(
     document = tomllib.loads(Path(__file__).with_name(SHIPPED[base.name]).read_text(encoding="utf-8"))
     networks = len({row.network for row in rows})
     digest = hashlib.sha256(fitted.encode()).hexdigest()[:8]
+    how = _how(rows)
+    count = f"{len(rows)} measurements" if how == "measured" else f"{len(rows)} {how} figures"
     lines = [
-        f"# A model of {board.name}, fitted by `edgesynth calibrate` on {len(rows)} measurements, {networks} networks.",
+        f"# A model of {board.name}, fitted by `edgesynth calibrate` on {count}, {networks} networks.",
         f"# It began from {base.name}. Name it by `--target`; delete the file to be rid of it.",
-        f"\nversion = {quoted(f'{len(rows)} measurements, {digest}')}",
+        f"\nversion = {quoted(f'{count}, {digest}')}",
     ]
     if energy is None:
         lines.append(f"no_power = {quoted(_no_power(rows))}")
     lines += [
         "\n[target]",
         f"based_on = {quoted(board.based_on or board.name)}",
-        f"description = {quoted(f'model of {board.name}, fitted on {networks} measured networks')}",
+        f"description = {quoted(f'model of {board.name}, fitted on {networks} {how} networks')}",
         "\n[board]",
         *(f"{name} = {quoted(str(value))}" for name, value in document["board"].items()),
         *_published(document["published"], without_power=energy is None),

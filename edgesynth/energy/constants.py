@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SHIPPED", "Calibration", "Clocks", "Constants", "Power", "calibration", "calibration_of"]
+__all__ = ["GREATEST", "SHIPPED", "Calibration", "Clocks", "Constants", "Power", "calibration", "calibration_of"]
 
 Floats = NDArray[np.float64]
 
 SHIPPED = {"tx2-sim": "tx2.toml", "nano-sim": "nano.toml"}
 """The files of the models that ship with edgesynth, by target."""
+
+GREATEST = 1e9
+"""No constant of a real board comes near it, in its unit."""
+ROUNDING = 0.01
+"""A covariance that was rounded for its file may have eigenvalues below zero, by this share of the greatest."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +121,14 @@ def calibration(path: Path) -> Calibration:
 
 
 def parsed(text: str, name: str) -> Calibration:
-    """A calibration from the text of its file. Raises as `calibration` does."""
+    """A calibration from the text of its file. Raises as `calibration` does, also for values that cannot be."""
     document = tomllib.loads(text)
     values = {key: float(entry["value"]) for key, entry in (document["published"] | document["fitted"]).items()}
     overhead = document["overhead"]
     values["overhead_ms"] = float(overhead["value"])
     latency, energy = document["uncertainty"]["latency"], document["uncertainty"].get("energy")
     ranges = {key: (int(low), int(high)) for key, (low, high) in document["ranges"].items()}
-    return Calibration(
+    found = Calibration(
         name=name,
         version=str(document["version"]),
         board=document["board"],
@@ -146,3 +151,32 @@ def parsed(text: str, name: str) -> Calibration:
         precisions=tuple(latency["precisions"]),
         energy_precisions=tuple(energy["precisions"]) if energy else (),
     )
+    _check(found)
+    return found
+
+
+def _check(known: Calibration) -> None:
+    """Raises ValueError for what no fit can have found: an estimate by it would look like any other."""
+    values = vars(known.constants) | ({} if known.power is None else vars(known.power))
+    for name, value in values.items():
+        if not 0 < value < GREATEST:
+            raise ValueError(f"{name} is {value}")
+    low, high = known.overhead_range_ms
+    if not 0 <= low <= known.constants.overhead_ms <= high < GREATEST:
+        raise ValueError(f"overhead {known.constants.overhead_ms} is not between {low} and {high}")
+    for rms in (known.launch_bound_rms, known.gpu_bound_rms, known.energy_rms):
+        if not 0 <= rms < GREATEST:
+            raise ValueError(f"an rms is {rms}")
+    _check_covariance(known.fitted, known.constants, known.covariance)
+    if known.power is not None:
+        _check_covariance(known.energy_fitted, known.power, known.energy_covariance)
+
+
+def _check_covariance(names: tuple[str, ...], of: Constants | Power, covariance: Floats) -> None:
+    if unknown := set(names) - set(vars(of)):
+        raise ValueError(f"{', '.join(sorted(unknown))} cannot be fitted")
+    if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
+        raise ValueError(f"the covariance is not {len(names)} x {len(names)} numbers")
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    if eigenvalues[0] < -ROUNDING * abs(eigenvalues[-1]):
+        raise ValueError("the covariance is none: it has variances below zero")

@@ -16,7 +16,7 @@ from edgesynth.energy.uncertainty import energy_interval_mj, latency_interval_ms
 from edgesynth.errors import EdgesynthError
 from edgesynth.records import Engine, Interval, Latency, Measurement
 
-__all__ = ["Analysis", "analyse", "estimate", "estimate_kernels"]
+__all__ = ["Analysis", "analyse", "estimate", "estimate_kernels", "find_model"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def analyse(
     Raises EdgesynthError for a target without a model, a precision or a mode that its board lacks, and ModelFileError
     for a file that cannot be used.
     """
-    found, known = _model(target)
+    found, known = find_model(target)
     checked = _precision(precision, found, known)
     clocks = None if power_mode is None else _clocks(found, known, power_mode)
     kernels, warnings = kernels_of(read_graph(onnx, batch), checked)
@@ -115,7 +115,8 @@ def estimate_kernels(
     return Analysis(measurement, kernels, timing, energy)
 
 
-def _model(name: str) -> tuple[Target, Calibration]:
+def find_model(name: str) -> tuple[Target, Calibration]:
+    """The target of that name and the constants of its model. Raises EdgesynthError where it is none, or is damaged."""
     found = find_target(name)
     if found.kind == "host":
         raise EdgesynthError(

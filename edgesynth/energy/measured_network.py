@@ -13,6 +13,10 @@ from edgesynth.records import KernelLoad, MeasuredNetwork, Measurement
 
 __all__ = ["kernels_in", "with_network"]
 
+SIZES = ("macs", "params", "bytes_read", "bytes_written", "rows", "columns", "depth", "groups", "sums")
+GREATEST = 2**53
+"""All smaller integers are floating-point numbers too."""
+
 
 def with_network(measurement: Measurement, onnx: Path) -> Measurement:
     """The measurement of the network in `onnx` with its kernels.
@@ -34,11 +38,15 @@ def with_network(measurement: Measurement, onnx: Path) -> Measurement:
 
 
 def kernels_in(network: MeasuredNetwork) -> list[Kernel]:
-    """The kernels that a record holds. Raises ValueError for a kind of kernel that this version does not know."""
+    """The kernels that a record holds. Raises ValueError for a kind of kernel that this version does not know, and for
+    sizes that no kernel has."""
     kinds = get_args(Kind)
     for load in network.kernels:
         if load.kind not in kinds:
             raise ValueError(f"kernel '{load.name}' is of the unknown kind '{load.kind}'")
+        for name in SIZES:
+            if not 0 <= getattr(load, name) <= GREATEST:
+                raise ValueError(f"kernel '{load.name}' has an impossible number of {name}")
     return [
         Kernel(
             **load.model_dump(exclude={"kind", "output_shape"}),

@@ -64,8 +64,9 @@ def ask_again(workshop: Workshop, what: str, onnx: Path, measurements: Sequence[
     A board that does not answer this time either changes nothing, and is not asked again by this process.
     """
     for each in measurements:
-        oracle = workshop.oracles[each.target]
-        if is_proof(each) or not oracle.alive():
+        # A model that stood beside a board may have been replaced since: what it estimated stays as it was.
+        oracle = None if is_proof(each) else workshop.oracles[each.target]
+        if oracle is None or not oracle.alive():
             continue
         measured = trace_in(workshop.run, oracle.measure(onnx))
         if is_proof(measured):

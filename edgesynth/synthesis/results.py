@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import edgesynth
 from edgesynth.errors import RunError
-from edgesynth.records import Cycle, GeneratorInfo, Insight, Network, Results
+from edgesynth.records import Cycle, GeneratorInfo, Insight, Network, PrototypeInfo, Results
 from edgesynth.synthesis.bench import Bench, known_score, networks_of, transfer_of
 from edgesynth.synthesis.finishing import read_test_metric
 from edgesynth.synthesis.generator_file import GENERATOR
 from edgesynth.synthesis.insight import insight
+from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.rungs import rungs
 from edgesynth.synthesis.scoring import is_proof
 from edgesynth.synthesis.selection import DRAWN
 from edgesynth.synthesis.storage import digest_of, write_json
 from edgesynth.synthesis.training import outputs
-from edgesynth.synthesis.workshop import Workshop
 
 __all__ = ["RESULTS", "write_results"]
 
@@ -49,7 +49,7 @@ def write_results(bench: Bench, cycles: list[Cycle]) -> Results:
             insight=_insight(bench),
         ),
         networks=networks,
-        warnings=_warnings(workshop, networks),
+        warnings=_warnings(workshop.question, [bench.prototype.info, *networks]),
     )
     write_json(workshop.run / RESULTS, results.model_dump(mode="json"))
     return results
@@ -63,10 +63,10 @@ def _insight(bench: Bench) -> Insight:
     return insight(learner.inquisitor, bench.prototype.info, genomes, scores)
 
 
-def _warnings(workshop: Workshop, networks: Sequence[Network]) -> list[str]:
-    """What a reader of the figures should know."""
+def _warnings(question: Question, networks: Sequence[PrototypeInfo | Network]) -> list[str]:
+    """What a reader of the figures should know; the prototype's too, since bounds go by them."""
     warnings = []
-    if workshop.question.weights is not None:
+    if question.weights is not None:
         warnings.append(
             "the prototype came with weights: if they were trained on images that are validation or test images here, "
             "its figures, and the floors relative to them, are too high"

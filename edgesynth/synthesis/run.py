@@ -16,7 +16,10 @@ from edgesynth.synthesis.question import Question, recorded_question
 from edgesynth.synthesis.results import write_results
 from edgesynth.synthesis.workshop import WAIT_S, open_workshop
 
-__all__ = ["generate", "own_networks", "synthesize"]
+__all__ = ["generate", "own_networks", "record_own", "synthesize"]
+
+LATER = "finished later"
+"""Kind of the journal's facts that hold networks which a resumed synthesis finished after the first had ended."""
 
 
 def synthesize(
@@ -38,13 +41,13 @@ def synthesize(
         _ask_again(bench)
         cycles = learn(bench)
         own = finish(bench, SYNTHESIS, question.seed, question.count, question.epochs)
-        _record_finished(journal, own)
+        record_own(journal, own)
         return write_results(bench, cycles)
 
 
 def own_networks(journal: Journal, results: Results) -> list[Network]:
     """The networks that `synthesize` finished, without those that `generate` added later."""
-    own = journal.get("run", "finished") or []
+    own = _own_digests(journal)
     return [network for network in results.networks if network.genome_digest in own]
 
 
@@ -78,9 +81,19 @@ def generate(
     return [network for network in results.networks if network.genome_digest in made]
 
 
-def _record_finished(journal: Journal, own: Sequence[Network]) -> None:
+def record_own(journal: Journal, own: Sequence[Network]) -> None:
+    """Keep which networks `synthesize` finished. What it finishes when it is resumed joins those that it did before:
+    a board may have said meanwhile that those do not meet the requirements."""
+    known, digests = _own_digests(journal), [network.genome_digest for network in own]
     if journal.get("run", "finished") is None:
-        journal.put("run", "finished", [network.genome_digest for network in own])
+        journal.put("run", "finished", digests)
+    elif not known.issuperset(digests):
+        journal.put(LATER, str(len(journal.all(LATER))), digests)
+
+
+def _own_digests(journal: Journal) -> set[str]:
+    first = journal.get("run", "finished") or []
+    return set(first).union(*journal.all(LATER))
 
 
 def _ask_again(bench: Bench) -> None:

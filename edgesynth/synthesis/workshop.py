@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 from edgesynth_exporters.outputs import named_outputs
+from edgesynth_exporters.targets import Target, model_of
 
 from edgesynth.data import DataSet, Split, find_source
 from edgesynth.devices import Oracle, Patience, open_answering
 from edgesynth.devices.screen import Residual
+from edgesynth.energy.estimate import find_model
 from edgesynth.errors import DataError, PrototypeError, RequirementError, RunError
 from edgesynth.prototypes import load_prototype
 from edgesynth.records import DataInfo
@@ -136,13 +138,22 @@ def open_workshop(
 
 
 def _patience(question: Question, journal: Journal, progress: Progress, wait_s: float) -> Patience:
-    """What boards said is recorded as it comes in: a run that is resumed goes on with what it knew."""
-    told = [(fact["target"], Residual.model_validate(fact["residual"])) for fact in journal.all("residual")]
-    count = len(told)
+    """What boards said is recorded as it comes in: a run that is resumed goes on with what it knew, as long as it is
+    about the same model."""
+    models = {name: _model_behind(places[0].target) for name, places in question.addresses().items()}
+    facts = journal.all("residual")
+    count = len(facts)
+    of_now = [fact for fact in facts if fact.get("model") == models.get(fact["target"])]
+    if len(of_now) < count:
+        progress.note(
+            f"not learned from, since it was compared with another model: {count - len(of_now)} of {count} measurements"
+        )
+    told = [(fact["target"], Residual.model_validate(fact["residual"])) for fact in of_now]
 
     def record(target: str, residual: Residual) -> None:
         nonlocal count
-        journal.put("residual", str(count), {"target": target, "residual": residual.model_dump(mode="json")})
+        fact = {"target": target, "model": models[target], "residual": residual.model_dump(mode="json")}
+        journal.put("residual", str(count), fact)
         count += 1
 
     return Patience(
@@ -152,6 +163,12 @@ def _patience(question: Question, journal: Journal, progress: Progress, wait_s: 
         on_residual=record,
         say=progress.note,
     )
+
+
+def _model_behind(target: Target) -> str | None:
+    """Name and version of the model that estimates for a board; None for what is no board."""
+    model = model_of(target) if target.kind == "board" else None
+    return None if model is None else f"{model.name} {find_model(model.name)[1].version}"
 
 
 def _keep_threads(executor: Executor, journal: Journal, progress: Progress) -> None:

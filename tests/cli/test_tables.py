@@ -1,7 +1,7 @@
 """What is printed after a synthesis."""
 
-from edgesynth.cli.tables import print_networks, print_results
-from tests.report.made_up import OTHERS, asked_again, changed, long_run, made_up_run
+from edgesynth.cli.tables import print_measurement, print_networks, print_results
+from tests.report.made_up import OTHERS, asked_again, changed, long_run, made_up_run, on_board
 
 TARGETS = ("host", "tx2-sim")
 
@@ -54,6 +54,16 @@ def test_every_figure_stands_in_its_column(capsys):
     # network, two accuracies, parameters, MACs, ratio, NetScore; then host, tx2-sim and its joules.
     assert rows["fermi-001"][-5:-2] == ["0.624", "4.1", "unknown"]
     assert rows["fermi-002"][7:10] == ["0.324", "2.7", "112"]
+
+
+def test_a_measurement_shows_each_interval_that_it_has(capsys):
+    print_measurement("a.onnx", on_board(2.0, 8.0))
+    rows = {line[:22].strip(): line[22:].split() for line in printed(capsys)}
+    assert rows["latency mean"] == ["2", "ms", "1.98", "–", "2.02"]
+    assert rows["energy per inference"] == ["8", "mJ", "7.84", "–", "8.16"]
+    assert rows["inferences per joule"] == ["125", "122.5", "–", "127.6"]
+    print_measurement("a.onnx", on_board(2.0, None))
+    assert "inferences per joule   unknown" in capsys.readouterr().out
 
 
 def test_what_meets_the_requirements_of_the_run_is_counted(capsys):

@@ -121,8 +121,13 @@ def test_a_record_that_is_none(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("UPDATE measurements SET record = '{}'")
     connection.close()
-    with pytest.raises(StorageError, match="holds a record that is none"):
+    with pytest.raises(StorageError, match=r"holds what is no Measurement, target: .*move the file away"):
         database.latest(KEY)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("UPDATE measurements SET facts = 'nonsense'")
+    connection.close()
+    with pytest.raises(StorageError, match="holds what is no MeasurementKey: Invalid JSON"):
+        database.all("tx2")
 
 
 def test_what_a_device_tells_of_itself() -> None:

@@ -1,5 +1,6 @@
 """From addresses to who answers."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,19 @@ def test_boards_screen_and_verify_and_nothing_is_measured_twice(tmp_path: Path, 
             again = [answering.record["tx2"].measure(path) for path in models]
             before = Measurements(default_database()).all("tx2")
         assert all(record in [kept_record for _, kept_record in before] for record in again)
+
+
+def test_an_agent_that_was_started_anew_measures_on(tmp_path: Path, models: list[Path]) -> None:
+    """It knows nothing of the lease that it gave before; that is not the fault of the networks that come next."""
+    addresses = parse_addresses([f"tx2@unix://{tmp_path}/one/agent.sock"], [])
+    with ExitStack() as stack:
+        first = stack.enter_context(played_tx2(tmp_path / "one"))
+        answering = stack.enter_context(open_answering(addresses, [], Patience(wait_s=10)))
+        assert answering.record["tx2"].measure(models[0]).source == "simulated"
+        first.process.terminate()
+        first.process.wait()
+        stack.enter_context(played_tx2(tmp_path / "one"))
+        assert answering.record["tx2"].measure(models[1]).source == "simulated"
 
 
 def test_a_board_that_is_not_there_leaves_estimates_that_say_so(tmp_path: Path, models: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """Waiting for a device that is gone for a while."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,36 @@ def test_one_that_stays_away_may_be_asked_again(model: Path) -> None:
         assert oracle.measure(model).energy_mj == 10.0
 
 
+def test_one_that_stays_away_is_waited_for_once(model: Path) -> None:
+    """However many networks there are; and anew after it was there in between."""
+    board, waits = Board(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        time.sleep(seconds)
+
+    with PatientOracle(board, 0.05, sleep=sleep) as oracle:
+        for _ in range(2):
+            board.cut, board.gone_for = True, 10**9
+            waits.clear()
+            with pytest.raises(DeviceError, match="cannot be reached"):
+                oracle.measure(model)
+            assert waits
+            waits.clear()
+            with pytest.raises(DeviceError, match="cannot be reached"):
+                oracle.measure(model)
+            assert not waits
+            board.gone_for = 0
+            assert oracle.measure(model).energy_mj == 10.0
+        board.cut, board.gone_for = True, 10**9
+        with pytest.raises(DeviceError, match="cannot be reached"):
+            oracle.measure(model)
+    board.gone_for = board.entered + 1
+    waits.clear()
+    with oracle:
+        assert waits
+
+
 def test_what_fails_while_the_board_is_there_is_the_networks_fault(model: Path) -> None:
     board = Board()
     with PatientOracle(board, 3600) as oracle:
@@ -89,3 +120,19 @@ def test_what_fails_while_the_board_is_there_is_the_networks_fault(model: Path) 
         with pytest.raises(DeviceError, match="no answer"):
             oracle.measure(model)
     assert board.entered == 1
+
+
+def test_one_that_is_left_while_it_measures_is_not_taken_again(model: Path) -> None:
+    """As by Ctrl-C, while a thread of a pool waits for the board: the lease is given back, and stays so."""
+    board = Board()
+    oracle = PatientOracle(board, 3600, sleep=lambda _: None)
+
+    def interrupted(onnx: Path, batch: int) -> Measurement:
+        board.cut = True
+        oracle.__exit__(None, None, None)
+        raise DeviceError("board: its job was cancelled")
+
+    board._measure = interrupted  # type: ignore[method-assign]
+    with oracle, pytest.raises(DeviceError, match="its job was cancelled"):
+        oracle.measure(model)
+    assert (board.entered, board.left) == (1, 1)

@@ -1,16 +1,20 @@
 """A board's model refitted on measurements, and used from then on."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from edgesynth_exporters.targets import all_targets, find_target, model_of, models_folder
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgesynth.cli.main import run
 from edgesynth.energy.calibrate import calibrate
 from edgesynth.energy.constants import calibration
 from edgesynth.energy.estimate import estimate
 from edgesynth.energy.measured_network import kernels_in, with_network
+from edgesynth.energy.measured_rows import documents_in
 from edgesynth.errors import EdgesynthError
 from edgesynth.records import Measurement
 from tests.energy.graphs import conv, save
@@ -62,6 +66,12 @@ def test_lines_that_are_of_no_use_are_told_by_number(tmp_path: Path) -> None:
         record.model_copy(update={"energy_mj": 0.0}).model_dump_json(),
         record.model_copy(update={"engine": record.engine.model_copy(update={"precision": "int8"})}).model_dump_json(),
         lines[0].replace('"kind":"convolution"', '"kind":"magic"'),
+        on_the_processor(record).model_dump_json(),
+        re.sub(r'"macs":\d+', '"macs":-1000000000000', lines[0]),
+        re.sub(r'"macs":\d+', f'"macs":{10**400}', lines[0]),
+        record.model_copy(update={"conditions": {"gpu_mhz": {"settled": -3.0}}}).model_dump_json(),
+        record.model_copy(update={"conditions": {"gpu_mhz": {"settled": [1]}}}).model_dump_json(),
+        record.model_copy(update={"conditions": {"before": {"power_mode": "MAXN"}}}).model_dump_json(),
         "",
     ]
     found = calibrate("tx2", [*useless, *lines])
@@ -75,11 +85,33 @@ def test_lines_that_are_of_no_use_are_told_by_number(tmp_path: Path) -> None:
         "its energy is not positive",
         "the model knows no int8",
         "unknown kind 'magic'",
+        "ONNX Runtime computed it on the processor",
+        "an impossible number of macs",
+        "an impossible number of macs",
+        "its GPU's clock is -3.0",
+        "its GPU's clock is [1]",
+        "its power_mode is none that an agent tells",
     ]
-    assert [skipped.line for skipped in found.skipped] == list(range(1, 10))
+    assert [skipped.line for skipped in found.skipped] == list(range(1, len(reasons) + 1))
     for skipped, reason in zip(found.skipped, reasons, strict=True):
         assert reason in skipped.reason
     assert found.rows == 4
+
+
+def on_the_processor(record: Measurement) -> Measurement:
+    return record.model_copy(update={"engine": record.engine.model_copy(update={"backend": "onnxruntime"})})
+
+
+def test_an_architecture_with_other_weights_is_no_other_network(tmp_path: Path) -> None:
+    """Else a model that has seen a network in the fit would be tried on it, and come out too well."""
+    records = [Measurement.model_validate_json(line) for line in campaign(tmp_path, 4)]
+    others = [
+        record.model_copy(update={"network": record.network.model_copy(update={"sha256": "0" * 64})})
+        for record in records
+        if record.network is not None
+    ]
+    found = calibrate("tx2", [record.model_dump_json() for record in [*records, *others]])
+    assert (found.rows, found.networks) == (8, 4)
 
 
 def test_simulated_figures_count_where_they_are_wanted(tmp_path: Path) -> None:
@@ -88,7 +120,16 @@ def test_simulated_figures_count_where_they_are_wanted(tmp_path: Path) -> None:
         EdgesynthError, match=r"0 networks on tx2 are not enough.*4 lines were left out, line 1 because"
     ):
         calibrate("tx2", lines)
-    assert calibrate("tx2", lines, simulated=True).rows == 4
+    found = calibrate("tx2", lines, simulated=True)
+    assert found.rows == 4
+    path = tmp_path / "played.toml"
+    path.write_text(found.text)
+    assert find_target(str(path)).description == "model of tx2, fitted on 4 simulated networks"
+    record = estimate(chain(tmp_path, 3, 1), str(path))
+    assert record.engine.version.startswith("played/4 simulated figures")
+    assert any("fitted on what agents simulated" in each for each in record.warnings)
+    both = calibrate("tx2", [*lines, *campaign(tmp_path, 4)], simulated=True)
+    assert "4 measured and simulated networks" in both.text
 
 
 def test_without_joules_latency_alone_is_refitted(tmp_path: Path) -> None:
@@ -164,9 +205,53 @@ def test_the_command_as_json_is_one_document(tmp_path: Path, capsys: pytest.Capt
     assert run(["calibrate", "tx2", "--from", str(lines), "--out", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "edgesynth.calibration/1"
-    assert (document["model"], document["out"], document["better"]) == ("mine", str(out), True)
+    assert (document["model"], document["out"], document["better"]) == (str(out), str(out), True)
+    assert find_target(document["model"]).constants == str(out)
     assert document["networks"] == 5 and "text" not in document
     assert out.is_file()
+
+
+def test_it_reads_what_bench_prints(tmp_path: Path) -> None:
+    """`edgesynth bench --json >> FILE`: documents of many lines, beside such of one line and what is none."""
+    records = [Measurement.model_validate_json(line) for line in campaign(tmp_path)]
+    printed = [record.model_dump_json(indent=2) for record in records[:4]]
+    lines = tmp_path / "measurements.json"
+    lines.write_text("\n".join([*printed[:2], "{", *printed[2:], "", *(r.model_dump_json() for r in records[4:]), "]"]))
+    found = calibrate("tx2", documents_in(lines.read_text()))
+    assert (found.rows, found.networks) == (6, 6)
+    broken = lines.read_text().split("\n").index("{", 1 + printed[0].count("\n") + 1 + 1)
+    assert [skipped.line for skipped in found.skipped] == [broken + 1, lines.read_text().count("\n") + 1]
+    assert run(["calibrate", "tx2", "--from", str(lines)]) == 0
+
+
+@given(st.text(alphabet='{}[]"1, \n\u2028'))
+def test_whatever_the_file_is_each_line_is_an_entry(text: str) -> None:
+    entries = documents_in(text)
+    assert len(entries) == text.count("\n") + (not text.endswith("\n")) * bool(text)
+    assert "".join("".join(entries).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead", "says"),
+    [
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = nan", "launch_us is nan"),
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = -5.0", "launch_us is -5.0"),
+        (r"\[fitted.launch_us\]\nvalue = .*", "[fitted.launch_us]\nvalue = 1e308", r"launch_us is 1e\+308"),
+        (r"\nlow = .*", "\nlow = 50.0", r"overhead .* is not between 50.0 and"),
+        (r"launch_bound_rms = \S*", "launch_bound_rms = nan", "an rms is nan"),
+        (r"covariance = \[\n.*\n", "covariance = [\n", "the covariance is not 7 x 7 numbers"),
+        (r"covariance = \[\n  \[[^,]*", "covariance = [\n  [-100.0", "variances below zero"),
+        (r'names = \["launch_us"', 'names = ["launch"', "launch cannot be fitted"),
+    ],
+)
+def test_a_model_that_was_damaged_is_refused(tmp_path: Path, pattern: str, instead: str, says: str) -> None:
+    """A figure by one with a negative constant, or an interval beside its figure, would look like any other."""
+    text, replaced = re.subn(pattern, instead, calibrate("tx2", campaign(tmp_path, 3)).text, count=1)
+    assert replaced
+    path = tmp_path / "damaged.toml"
+    path.write_text(text)
+    with pytest.raises(EdgesynthError, match=rf"damaged.toml: not a model that.*{says}.*run edgesynth calibrate"):
+        estimate(chain(tmp_path, 3, 1), str(path))
 
 
 def test_a_model_that_is_no_better_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,18 +2,31 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from edgesynth_agent.run_trace import recompute
+from edgesynth_exporters.targets import models_folder
 
 from edgesynth.cli.verdict import exit_code
+from edgesynth.devices import EstimateOracle, FakeOracle
 from edgesynth.devices.measured import Measurements, default_database
-from edgesynth.records import Measurement, Results
+from edgesynth.devices.screen import Residual
+from edgesynth.energy.calibrate import calibrate
+from edgesynth.energy.estimate import estimate
+from edgesynth.records import Measurement, Results, Source
 from edgesynth.synthesis.journal import Journal
+from edgesynth.synthesis.judging import ask_again
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
-from edgesynth.synthesis.run import synthesize
+from edgesynth.synthesis.results import _warnings
+from edgesynth.synthesis.run import own_networks, record_own, synthesize
+from edgesynth.synthesis.scoring import is_proof
+from edgesynth.synthesis.workshop import Workshop, _patience
 from tests.devices.played import played_tx2
+from tests.energy.measurements import campaign, chain
+from tests.report.made_up import made_up_run, on_board
 
 
 @pytest.fixture(autouse=True)
@@ -150,3 +163,78 @@ def test_a_board_that_was_not_there_comes_when_the_run_is_resumed(tmp_path: Path
         after = synthesize(asked, journal, Progress(), wait_s=0)
     assert [m.source for m in after.prototype.measurements] == ["simulated", "estimated"]
     assert None not in after.networks[0].requirements.values()
+
+
+def test_a_model_of_the_user_that_came_meanwhile_changes_nothing_of_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`edgesynth calibrate tx2` between a run and its resumption: another model answers for the board from then on, and
+    how far off the one before was is no news about it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    network, asked, notes = chain(tmp_path, 2, 0), question(tmp_path, "one"), Killer(None)
+    model = estimate(network, "tx2-sim")
+    recorded = [model.model_copy(update={"target": "tx2"}), model]
+    residual = Residual(features=(0.0, 1.0, 2.0, 3.0), latency=0.1, energy=None)
+    with Journal.create(tmp_path / "run", {}) as journal, FakeOracle("tx2", lambda _: (2.0, 10.0)) as board:
+        before = _patience(asked, journal, notes, 0)
+        before.on_residual("tx2", residual)
+        assert list(_patience(asked, journal, notes, 0).residuals["tx2"]) == [residual]
+        assert notes.notes == []
+        own = models_folder() / "tx2-calibrated.toml"
+        own.parent.mkdir(parents=True)
+        own.write_text(calibrate("tx2", campaign(tmp_path, 4)).text)
+        after = _patience(asked, journal, notes, 0)
+        assert after.residuals == {}
+        assert notes.notes == ["not learned from, since it was compared with another model: 1 of 1 measurements"]
+        after.on_residual("tx2", residual)
+        assert list(_patience(asked, journal, notes, 0).residuals["tx2"]) == [residual]
+        oracles = {"tx2": board, "tx2-calibrated": EstimateOracle("tx2-calibrated")}
+        workshop = SimpleNamespace(oracles=oracles, run=tmp_path, journal=journal, progress=Progress())
+        said = ask_again(cast(Workshop, workshop), "digest", network, recorded)
+    assert [(m.target, m.source) for m in said] == [("tx2", "simulated"), ("tx2-sim", "estimated")]
+    assert said[1] == model
+
+
+def test_an_estimate_by_a_model_that_was_deleted_is_no_board_that_said_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run could not be resumed once the model is gone, though docs/estimating.md says: delete it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with FakeOracle("tx2-calibrated", lambda _: (2.0, 10.0)) as oracle:
+        record = oracle.measure(chain(tmp_path, 2, 0)).model_copy(update={"source": "estimated"})
+    assert is_proof(record)
+    assert is_proof(record.model_copy(update={"target": "tx2-sim"}))
+    assert not is_proof(record.model_copy(update={"target": "tx2"}))
+    assert is_proof(record.model_copy(update={"target": "tx2", "source": "measured"}))
+
+
+def test_what_is_finished_when_a_run_is_resumed_counts_for_its_exit_code(tmp_path: Path) -> None:
+    """The board says that one network of a run that had ended does not meet the bound, and another takes its place."""
+    results = made_up_run()
+    first, second = (
+        n.model_copy(update={"satisfied": met}) for n, met in zip(results.networks, (False, True), strict=False)
+    )
+    results = results.model_copy(update={"networks": [first, second]})
+    with Journal.create(tmp_path / "run", {}) as journal:
+        assert own_networks(journal, results) == []
+        record_own(journal, [first])
+        assert own_networks(journal, results) == [first]
+        for _ in range(2):  # once more, with nothing new
+            record_own(journal, [second])
+            assert own_networks(journal, results) == [first, second]
+    assert exit_code([first, second], 1) == 0
+
+
+def test_a_prototype_that_no_board_measured_is_told_too() -> None:
+    """A bound relative to it has no verdict then, though every network was measured."""
+    results = made_up_run()
+    measured = [n.model_copy(update={"measurements": [on_board(2.0, 8.0)]}) for n in results.networks]
+    asked = question(Path("/nowhere"), "one")
+
+    def warnings(source: Source) -> str:
+        prototype = results.prototype.model_copy(update={"measurements": [on_board(2.0, 8.0, source)]})
+        return "; ".join(_warnings(asked, [prototype, *measured]))
+
+    assert "unverified" not in warnings("measured")
+    assert "unverified: not every network was measured on tx2" in warnings("estimated")
+    assert "the figures of tx2 are simulated" in warnings("simulated")
