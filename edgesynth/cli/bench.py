@@ -95,6 +95,7 @@ def _compare(
 ) -> None:
     from edgesynth.cli.tables import print_comparison
     from edgesynth.devices.comparison import compare
+    from edgesynth.errors import DeviceError
 
     found = compare(
         oracle,
@@ -109,3 +110,5 @@ def _compare(
         typer.echo(found.model_dump_json(indent=2, by_alias=True))
     else:
         print_comparison(found)
+    if len(found.rounds) < rounds:
+        raise DeviceError(found.warnings[0])

@@ -29,6 +29,9 @@ def synth(
         int | None,
         typer.Option(min=0, help="Candidates to measure on a board: half searching, half choosing.  [default: 16]"),
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Measure on boards also what earlier runs have measured there.")
+    ] = False,
     wait_device: Annotated[
         float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")
     ] = None,
@@ -66,6 +69,7 @@ def synth(
         "cycles": cycles,
         "epochs": epochs,
         "measure": measure,
+        "anew": anew or None,
         "train_images": train_images,
         "performance": performance,
         "least_side": least_side,

@@ -9,6 +9,7 @@ from pydantic import Field
 from scipy import stats
 
 from edgesynth.devices.oracle import Oracle
+from edgesynth.errors import DeviceError
 from edgesynth.records import Measurement, Record
 
 __all__ = ["Comparison", "Ratio", "Round", "compare", "ratio_of"]
@@ -57,13 +58,21 @@ def compare(
 ) -> Comparison:
     """Measure both in turns, A B B A a round, with an oracle that is entered.
 
-    Raises ValueError for fewer than two rounds, which have no interval, and what `Oracle.measure` raises.
+    A round that fails is the last, and left out; its reason is the first of the warnings. Raises ValueError for fewer
+    than two rounds, which have no interval, and what `Oracle.measure` raises before there are two.
     """
     if rounds < 2:
         raise ValueError("an interval takes two rounds or more")
     done: list[Round] = []
+    failed: list[str] = []
     for number in range(rounds):
-        a, b, c, d = (oracle.measure(onnx, batch=batch) for onnx in (first, second, second, first))
+        try:
+            a, b, c, d = (oracle.measure(onnx, batch=batch) for onnx in (first, second, second, first))
+        except DeviceError as error:
+            if number < 2:
+                raise
+            failed.append(f"round {number + 1} of {rounds} failed, the figures are those before it: {error}")
+            break
         done.append(Round(first=(a, d), second=(b, c)))
         if on_round is not None:
             on_round(number + 1, rounds)
@@ -76,7 +85,7 @@ def compare(
         second=str(second),
         rounds=done,
         ratios=ratios,
-        warnings=[*(f"{name} cannot be compared: a measurement lacks it" for name in unknown), *reasons],
+        warnings=[*failed, *(f"{name} cannot be compared: a measurement lacks it" for name in unknown), *reasons],
     )
 
 

@@ -78,10 +78,11 @@ class Measurements:
     """The database. Several processes and threads may use one file; every call is a transaction of its own.
 
     Raises StorageError when the file is damaged, foreign, of another version, or the disk refuses. Nothing is ever
-    changed or removed: asked for again, a measurement is added, and the latest counts.
+    changed or removed: asked for again, a measurement is added, and the latest counts. With `anew` only those
+    count that are added from now on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, anew: bool = False) -> None:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +95,15 @@ class Measurements:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._check(connection)
+            (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM measurements").fetchone()
+        self._after: int = last if anew else 0
 
     def latest(self, key: MeasurementKey) -> Measurement | None:
         """What was measured last under just this key, or None."""
         with self._connection() as connection:
             row = connection.execute(
-                "SELECT record FROM measurements WHERE key = ? ORDER BY number DESC LIMIT 1", (key.digest,)
+                "SELECT record FROM measurements WHERE key = ? AND number > ? ORDER BY number DESC LIMIT 1",
+                (key.digest, self._after),
             ).fetchone()
         return None if row is None else self._parsed(Measurement, row[0])
 

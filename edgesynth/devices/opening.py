@@ -30,9 +30,11 @@ __all__ = ["Answering", "Patience", "open_answering", "open_device", "parse_addr
 @dataclass(frozen=True)
 class Patience:
     """How boards are dealt with: measure at most so many candidates, wait at most so long for a board that is gone.
-    `residuals` are what was learned of a target before; each further one goes to `on_residual`."""
+    With `anew` nothing is taken from what was measured before. `residuals` are what was learned of a target before;
+    each further one goes to `on_residual`."""
 
     measure: int = 16
+    anew: bool = False
     wait_s: float = 60.0
     residuals: "Mapping[str, Sequence[Residual]]" = field(default_factory=dict)
     on_residual: "Callable[[str, Residual], None]" = lambda _, __: None
@@ -157,7 +159,7 @@ def _screening(name: str, places: Sequence[Address], patience: Patience) -> "Scr
 
     model = model_of(places[0].target)
     assert model is not None, "parse_addresses lets no board without a model through"
-    memory, traces = Measurements(default_database()), default_traces()
+    memory, traces = Measurements(default_database(), anew=patience.anew), default_traces()
     boards = [
         PatientOracle(AgentOracle(name, _agent_at(place), memory=memory, traces=traces), patience.wait_s, patience.say)
         for place in places

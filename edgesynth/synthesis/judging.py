@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgesynth_exporters.targets import find_target
+
 from edgesynth.records import Measurement, Network
-from edgesynth.requirements import METRICS, parse_requirements
+from edgesynth.requirements import METRICS, Requirement, parse_requirements
 from edgesynth.synthesis.delivery import trace_in
 from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.scoring import is_proof, measured_value
@@ -58,21 +60,32 @@ def with_later(journal: Journal, what: str, measurements: Sequence[Measurement])
     ]
 
 
-def ask_again(workshop: Workshop, what: str, onnx: Path, measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Ask the boards that did not measure this file when it was new, and record what they say now.
+def ask_again(
+    workshop: Workshop, what: str, onnx: Path, measurements: Sequence[Measurement], requirements: Sequence[Requirement]
+) -> list[Measurement]:
+    """Ask the boards that did not measure this file when it was new, or could not tell what the requirements ask, and
+    record what they say now.
 
     A board that does not answer this time either changes nothing, and is not asked again by this process.
     """
     for each in measurements:
         # A model that stood beside a board may have been replaced since: what it estimated stays as it was.
-        oracle = None if is_proof(each) else workshop.oracles[each.target]
+        oracle = None if _tells(each, requirements) else workshop.oracles[each.target]
         if oracle is None or not oracle.alive():
             continue
         measured = trace_in(workshop.run, oracle.measure(onnx))
-        if is_proof(measured):
+        if _tells(measured, requirements):
             workshop.journal.put(LATER, _key(what, each.target), measured.model_dump(mode="json"))
             workshop.progress.note(f"{onnx.parent.name}: {each.target} has measured it now")
     return with_later(workshop.journal, what, measurements)
+
+
+def _tells(measurement: Measurement, requirements: Sequence[Requirement]) -> bool:
+    """Whether a board has said all that the requirements ask it; for other targets there is nothing to wait for."""
+    if find_target(measurement.target).kind != "board":
+        return True
+    asked = [r.quantity for r in requirements if r.target == measurement.target]
+    return is_proof(measurement) and all(measured_value(quantity, measurement) is not None for quantity in asked)
 
 
 def _key(what: str, target: str) -> str:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from edgesynth_exporters.targets import find_target
+
 from edgesynth.data import Split
-from edgesynth.errors import RequirementError, RunError
+from edgesynth.errors import DeviceError, RequirementError, RunError
 from edgesynth.performance import LEAST_METRIC, netscore
 from edgesynth.records import Measurement, PrototypeInfo
 from edgesynth.requirements import METRICS, ON_TARGET, check_consistent
@@ -59,7 +61,8 @@ def prepare_prototype(workshop: Workshop) -> Prototype:
         workshop.journal.put("prototype", "info", info.model_dump(mode="json"))
     else:
         info = PrototypeInfo.model_validate(described)
-        measurements = ask_again(workshop, "prototype", workshop.run / MODEL, info.measurements)
+        asked = [*workshop.question.parsed(), *workshop.requirements]
+        measurements = ask_again(workshop, "prototype", workshop.run / MODEL, info.measurements, asked)
         info = info.model_copy(update={"measurements": measurements})
     (workshop.run / "checkpoints" / "prototype.safetensors").unlink(missing_ok=True)
     if info.groups != list(workshop.space.groups) or info.blocks != list(workshop.space.blocks):
@@ -132,7 +135,8 @@ def _scored(workshop: Workshop) -> float:
 
 
 def _values(workshop: Workshop, info: PrototypeInfo) -> dict[str, float]:
-    """The prototype's figures by requirement key. Raises RequirementError for one that its target cannot tell."""
+    """The prototype's figures by requirement key. Raises RequirementError for one that its target cannot tell, and
+    DeviceError for one that a board has not told: it may the next time."""
     values = dict.fromkeys(METRICS, info.val_metric) | {"macs": float(info.macs), "params": float(info.params)}
     by_target: dict[str, Measurement] = {m.target: m for m in info.measurements}
     for requirement in [*workshop.question.parsed(), *workshop.requirements]:
@@ -142,6 +146,11 @@ def _values(workshop: Workshop, info: PrototypeInfo) -> dict[str, float]:
         value = measured_value(requirement.quantity, measurement)
         if value is None:
             reason = "; ".join(measurement.warnings) or "no reason given"
+            if find_target(requirement.target).kind == "board":
+                raise DeviceError(
+                    f"{requirement.target} has not told {requirement.quantity} of the prototype ({reason}); see to the "
+                    "board, and go on with --resume: it is asked again"
+                )
             raise RequirementError(
                 f"requirement '{requirement.text}': {requirement.target} cannot tell {requirement.quantity} ({reason})"
             )

@@ -16,7 +16,8 @@ __all__ = ["Question", "recorded_question", "same_question"]
 
 class Question(Record):
     """The parameters of `edgesynth synth`. `weights` is a path, `weights_digest` the SHA-256 of the file's bytes;
-    `targets` are addresses. At most `measure` candidates are measured on a kind of board."""
+    `targets` are addresses. At most `measure` candidates are measured on a kind of board; `anew`: what other runs have
+    measured is not taken."""
 
     data: str
     prototype: str
@@ -33,6 +34,7 @@ class Question(Record):
     performance: Literal["netscore", "metric"] = "netscore"
     train_images: int | None = None
     measure: int = 16
+    anew: bool = False
 
     def parsed(self) -> list[Requirement]:
         """The requirements. Raises RequirementError."""

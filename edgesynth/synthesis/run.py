@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edgesynth.errors import RunError
 from edgesynth.records import Network, Results
+from edgesynth.requirements import parse_requirements
 from edgesynth.synthesis.batch import SYNTHESIS, finish
 from edgesynth.synthesis.bench import Bench, networks_of, prepare
 from edgesynth.synthesis.conditions import Conditions, Demand
@@ -99,4 +100,5 @@ def _own_digests(journal: Journal) -> set[str]:
 def _ask_again(bench: Bench) -> None:
     """Have boards measure what they missed when an earlier process finished it."""
     for network in networks_of(bench):
-        ask_again(bench.workshop, network.genome_digest, bench.workshop.run / network.onnx, network.measurements)
+        file, asked = bench.workshop.run / network.onnx, parse_requirements(network.requirements)
+        ask_again(bench.workshop, network.genome_digest, file, network.measurements, asked)

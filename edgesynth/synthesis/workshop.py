@@ -158,6 +158,7 @@ def _patience(question: Question, journal: Journal, progress: Progress, wait_s: 
 
     return Patience(
         measure=question.measure,
+        anew=question.anew,
         wait_s=wait_s,
         residuals={name: [r for target, r in told if target == name] for name, _ in told},
         on_residual=record,

@@ -8,6 +8,7 @@ import pytest
 
 from edgesynth.devices import FakeOracle
 from edgesynth.devices.comparison import Comparison, compare
+from edgesynth.errors import DeviceError
 
 
 @pytest.fixture
@@ -53,6 +54,29 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(files: tuple[Path, Pat
             assert ratio is not None
             held += ratio.ci95[0] <= 1.1 <= ratio.ci95[1]
     assert 0.91 <= held / 300 <= 0.99
+
+
+def test_a_round_that_fails_costs_itself_alone(files: tuple[Path, Path]) -> None:
+    def figures(_: Path) -> tuple[float, float | None]:
+        if len(oracle.asked) == 11:
+            raise DeviceError("board: the cable is out")
+        return 2.0, 10.0
+
+    with FakeOracle("tx2", figures) as oracle:
+        found = compare(oracle, *files, rounds=5)
+    assert len(found.rounds) == 2
+    assert found.warnings[0] == "round 3 of 5 failed, the figures are those before it: board: the cable is out"
+    assert found.ratios["energy_mj"] is not None
+
+
+def test_without_two_rounds_there_is_no_comparison(files: tuple[Path, Path]) -> None:
+    def figures(_: Path) -> tuple[float, float | None]:
+        if len(oracle.asked) == 6:
+            raise DeviceError("board: the cable is out")
+        return 2.0, 10.0
+
+    with FakeOracle("tx2", figures) as oracle, pytest.raises(DeviceError, match="cable"):
+        compare(oracle, *files, rounds=5)
 
 
 def test_unknown_energy_has_no_ratio(files: tuple[Path, Path]) -> None:

@@ -44,6 +44,16 @@ def test_what_was_measured_is_found_again(tmp_path: Path) -> None:
     assert database.all("nano") == []
 
 
+def test_anew_means_not_what_was_there_before(tmp_path: Path) -> None:
+    old, new = measurement(tmp_path, 10.0), measurement(tmp_path, 11.0)
+    Measurements(tmp_path / FILE).add(KEY, old)
+    database = Measurements(tmp_path / FILE, anew=True)
+    assert database.latest(KEY) is None
+    database.add(KEY, new)
+    assert database.latest(KEY) == new
+    assert Measurements(tmp_path / FILE).latest(KEY) == new
+
+
 @pytest.mark.parametrize(
     "other",
     [
