@@ -12,12 +12,11 @@ from edgesynth_exporters.targets import TARGETS, Target, find_target
 from numpy.typing import NDArray
 
 from edgesynth.energy.comparison import Accuracy, accuracy_of, macs_only_ms
-from edgesynth.energy.constants import SHIPPED, Calibration, calibration_of
+from edgesynth.energy.constants import SHIPPED, Calibration, Power, calibration_of
 from edgesynth.energy.fitting import (
     ENERGY_NAMES,
     LATENCY_NAMES,
     OVERHEAD,
-    EnergyFit,
     LatencyFit,
     Prior,
     fit_energy,
@@ -26,7 +25,7 @@ from edgesynth.energy.fitting import (
 from edgesynth.energy.leaving_out import leave_out
 from edgesynth.energy.measured_rows import HARNESS, Skipped, rows_from
 from edgesynth.energy.model import energy_of
-from edgesynth.energy.model_file import Overhead, fitted_text, quoted
+from edgesynth.energy.model_file import EnergyPart, Overhead, fitted_energy, fitted_text, kept_energy, quoted
 from edgesynth.energy.rows import Row
 from edgesynth.errors import EdgesynthError
 
@@ -43,7 +42,8 @@ LEAST_FACTOR = 1.6
 @dataclass(frozen=True)
 class Recalibration:
     """The refitted model as the text of its file, and how wrong it is about networks left out of the fit, beside the
-    model that it began from and a fit on multiply-accumulates alone. None: no joules were measured."""
+    model that it began from and a fit on multiply-accumulates alone. Energy None: too few joules were measured. Where
+    it could not be refitted, or was no better for it, the power of the model that it began from is kept."""
 
     text: str
     rows: int
@@ -88,17 +88,27 @@ def calibrate(target: str, lines: Sequence[str], *, simulated: bool = False) -> 
     measured = np.array([row.latency_ms for row in rows])
     joules = np.array([row.energy_mj for row in metered], dtype=np.float64)
     found = [place for place, row in enumerate(rows) if row.energy_mj is not None]
+    if power is None or energy is None:
+        part = kept_energy(known, base.name, f"{_joules(rows)} networks with joules are too few to refit it on")
+        energy_unseen = energy_before = None
+    else:
+        part, energy_unseen = fitted_energy(rows, energy, unseen), accuracy_of(unseen.whole_energy_mj[found], joules)
+        energy_before = accuracy_of(_joules_by(power, metered, _before_ms(metered, known)), joules)
+        kept = accuracy_of(_joules_by(power, metered, unseen.latency_ms[found]), joules)
+        if kept.median < energy_unseen.median:
+            part = kept_energy(known, base.name, "refitted it is worse about networks left out of the fit")
+            energy_unseen = kept
     return Recalibration(
-        text=_file(board, base, rows, latency, energy, fitted_text(rows, latency, energy, unseen, overhead)),
+        text=_file(board, base, rows, part, fitted_text(rows, latency, part, unseen, overhead)),
         rows=len(rows),
         networks=networks,
         skipped=skipped,
-        constants=_constants(latency, energy),
+        constants=_constants(latency, part),
         latency=accuracy_of(unseen.latency_ms, measured),
         latency_before=accuracy_of(_before_ms(rows, known), measured),
         latency_macs_only=accuracy_of(macs_only_ms(rows), measured),
-        energy=None if energy is None else accuracy_of(unseen.whole_energy_mj[found], joules),
-        energy_before=None if power is None or energy is None else accuracy_of(_before_mj(metered, known), joules),
+        energy=energy_unseen,
+        energy_before=energy_before,
     )
 
 
@@ -144,15 +154,13 @@ def _before_ms(rows: Sequence[Row], known: Calibration) -> Floats:
     return fixed.estimates_ms(rows)
 
 
-def _before_mj(rows: Sequence[Row], known: Calibration) -> Floats:
-    latencies = _before_ms(rows, known).tolist()
-    power = known.power
-    if power is None:
-        raise ValueError("a model without power has no joules")
-    return np.array([energy_of(row.load, power, ms).total_mj for row, ms in zip(rows, latencies, strict=True)])
+def _joules_by(power: Power, rows: Sequence[Row], latencies_ms: Floats) -> Floats:
+    """(N,) mJ of rows at those latencies."""
+    pairs = zip(rows, latencies_ms.tolist(), strict=True)
+    return np.array([energy_of(row.load, power, latency_ms).total_mj for row, latency_ms in pairs])
 
 
-def _constants(latency: LatencyFit, energy: EnergyFit | None) -> dict[str, float]:
+def _constants(latency: LatencyFit, energy: EnergyPart | None) -> dict[str, float]:
     found = {name: float(getattr(latency.constants, name)) for name in LATENCY_NAMES}
     found[OVERHEAD] = latency.overheads[HARNESS]
     return found | ({} if energy is None else {name: float(getattr(energy.power, name)) for name in ENERGY_NAMES})
@@ -164,9 +172,7 @@ def _why(skipped: Sequence[Skipped]) -> str:
     return f"{len(skipped)} lines were left out, line {skipped[0].line} because {skipped[0].reason}"
 
 
-def _file(
-    board: Target, base: Target, rows: Sequence[Row], latency: LatencyFit, energy: EnergyFit | None, fitted: str
-) -> str:
+def _file(board: Target, base: Target, rows: Sequence[Row], energy: EnergyPart | None, fitted: str) -> str:
     """The whole file: the target, the published constants of the model that it began from, and the fitted part."""
     document = tomllib.loads(Path(__file__).with_name(SHIPPED[base.name]).read_text(encoding="utf-8"))
     networks = len({row.network for row in rows})
@@ -192,8 +198,12 @@ def _file(
 
 
 def _no_power(rows: Sequence[Row]) -> str:
-    joules = len({row.network for row in rows if row.energy_mj is not None})
-    return f"agents measured the joules of {joules} networks, {LEAST_NETWORKS} are the least"
+    return f"agents measured the joules of {_joules(rows)} networks, {LEAST_NETWORKS} are the least"
+
+
+def _joules(rows: Sequence[Row]) -> int:
+    """The networks whose joules were measured."""
+    return len({row.network for row in rows if row.energy_mj is not None})
 
 
 def _published(table: Mapping[str, Mapping[str, Any]], *, without_power: bool) -> Iterator[str]:

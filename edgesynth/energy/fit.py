@@ -11,7 +11,7 @@ from pathlib import Path
 from edgesynth.energy.constants import SHIPPED
 from edgesynth.energy.fitting import EnergyFit, LatencyFit, Prior, blank_constants, blank_power, fit_energy, fit_latency
 from edgesynth.energy.leaving_out import LeftOut, leave_out
-from edgesynth.energy.model_file import Overhead, fitted_text
+from edgesynth.energy.model_file import Overhead, fitted_energy, fitted_text
 from edgesynth.energy.rows import Row, read_rows
 
 __all__ = ["ShippedFit", "fit_shipped", "marker", "text_of"]
@@ -69,7 +69,8 @@ def text_of(result: ShippedFit) -> str:
         "tensors besides; between a tenth of it and all of it. edgesynth calibrate replaces it by what agents measured"
     )
     overhead = Overhead(value, low, high, source)
-    return fitted_text(result.rows, result.latency, result.energy, result.left_out, overhead)
+    energy = None if result.energy is None else fitted_energy(result.rows, result.energy, result.left_out)
+    return fitted_text(result.rows, result.latency, energy, result.left_out, overhead)
 
 
 def marker(text: str) -> int:

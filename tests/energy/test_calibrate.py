@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgesynth.cli.main import run
 from edgesynth.energy.calibrate import calibrate
-from edgesynth.energy.constants import calibration
+from edgesynth.energy.constants import calibration, calibration_of
 from edgesynth.energy.estimate import estimate
 from edgesynth.energy.measured_network import kernels_in, with_network
 from edgesynth.energy.measured_rows import documents_in
@@ -134,12 +135,28 @@ def test_simulated_figures_count_where_they_are_wanted(tmp_path: Path) -> None:
 
 def test_without_joules_latency_alone_is_refitted(tmp_path: Path) -> None:
     found = calibrate("tx2", campaign(tmp_path, 4, energy_mj=None))
-    assert found.energy is None and "active_power_w" not in found.constants
+    assert found.energy is None and found.energy_before is None
     path = tmp_path / "mine.toml"
     path.write_text(found.text)
+    mine, shipped = calibration(path), calibration_of("tx2-sim")
+    assert mine.power == shipped.power and mine.constants != shipped.constants
+    assert (mine.energy_rms, mine.energy_kernels_range) == (shipped.energy_rms, shipped.energy_kernels_range)
+    assert "that of tx2-sim: 0 networks with joules are too few to refit it on" in found.text
     record = estimate(chain(tmp_path, 3, 1), str(path))
-    assert record.energy_mj is None and record.latency_ms is not None
-    assert any("energy_mj is unknown: agents measured the joules of 0 networks" in each for each in record.warnings)
+    assert record.energy_mj is not None and record.latency_ms is not None
+
+
+def test_power_that_is_worse_for_refitting_is_kept(tmp_path: Path) -> None:
+    """Two sensors in six that told too much pull the fit away from the four others."""
+    board = replace(other_board(), power=calibration_of("tx2-sim").power)
+    records = [as_if(board, chain(tmp_path, 2 + 3 * place, place % 4), 0.0) for place in range(6)]
+    wrong = [r.model_copy(update={"energy_mj": r.energy_mj * 1.8}) if place in (1, 4) else r
+             for place, r in enumerate(records) if r.energy_mj is not None]  # fmt: skip
+    found = calibrate("tx2", [record.model_dump_json() for record in wrong])
+    (tmp_path / "mine.toml").write_text(found.text)
+    assert calibration(tmp_path / "mine.toml").power == board.power
+    assert "refitted it is worse about networks left out of the fit" in found.text
+    assert found.energy is not None and found.energy.median < 0.05
 
 
 def test_the_clocks_are_those_of_the_power_mode(tmp_path: Path) -> None:
