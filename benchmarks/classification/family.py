@@ -18,6 +18,7 @@ from benchmarks.classification.material import make_prototype, open_material
 from benchmarks.classification.protocol import Protocol
 from benchmarks.classification.run_of_edgesynth import GENERATE_FROM, inheritance, make_run, run_folder
 from edgesynth.records import Genome, Network
+from edgesynth.report.page import read_results
 from edgesynth.requirements import parse_requirements
 from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.generator_file import load_generator
@@ -106,9 +107,17 @@ def _seconds_for_genomes(run: Path) -> float:
 def _spot(run: Path, spot: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     """The network under these bounds that is best on validation images, of those that were finished for them."""
     say(f"networks under {', '.join(spot['require'])}")
-    with Journal.open(run) as journal:
-        made = generate(journal, spot["count"], 1, spot["epochs"], parse_requirements(spot["require"]), Progress())
+    made = _finished_under(run, spot)
+    if len(made) < spot["count"]:
+        with Journal.open(run) as journal:
+            made = generate(journal, spot["count"], 1, spot["epochs"], parse_requirements(spot["require"]), Progress())
     if not made:
         raise ValueError(f"no network could be finished under {spot['require']}")
     best = max(made, key=lambda network: network.val_metric)
     return {"require": spot["require"], "finished": len(made), **_told(best)}
+
+
+def _finished_under(run: Path, spot: dict[str, Any]) -> list[Network]:
+    """What the run has already that was made for these bounds, also by an edgesynth that chose otherwise."""
+    networks = read_results(run).networks
+    return [n for n in networks if set(n.requirements) == set(spot["require"]) and n.epochs == spot["epochs"]]
