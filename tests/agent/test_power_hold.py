@@ -76,6 +76,8 @@ class Board:
             cwd=str(self.folder),
             env={"PATH": "{}:/usr/bin:/bin".format(self.folder)},
             universal_newlines=True,
+            # Tests that are run by nohup ignore it, and a shell cannot trap what is ignored when it begins.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         self.processes.append(process)
         return process
