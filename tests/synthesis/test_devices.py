@@ -190,7 +190,7 @@ def test_a_model_of_the_user_that_came_meanwhile_changes_nothing_of_what_was_rec
         assert list(_patience(asked, journal, notes, 0).residuals["tx2"]) == [residual]
         oracles = {"tx2": board, "tx2-calibrated": EstimateOracle("tx2-calibrated")}
         workshop = SimpleNamespace(oracles=oracles, run=tmp_path, journal=journal, progress=Progress())
-        said = ask_again(cast(Workshop, workshop), "digest", network, recorded)
+        said = ask_again(cast(Workshop, workshop), "digest", network, recorded, asked.parsed())
     assert [(m.target, m.source) for m in said] == [("tx2", "simulated"), ("tx2-sim", "estimated")]
     assert said[1] == model
 
