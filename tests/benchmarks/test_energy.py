@@ -9,7 +9,7 @@ import pytest
 from benchmarks.energy.__main__ import main
 from benchmarks.energy.bound import bounds
 from benchmarks.energy.candidates import candidates_of, names, save
-from benchmarks.energy.driven import REQUIREMENT, equally_accurate
+from benchmarks.energy.driven import REQUIREMENTS, equally_accurate
 from benchmarks.energy.hidden_boards import HiddenBoard
 from benchmarks.energy.loop import Search, everything, loop
 from benchmarks.energy.model import groups_of
@@ -74,8 +74,8 @@ def test_networks_are_compared_at_equal_accuracy() -> None:
         network("thin", 0.93, 4.5, "macs<=prototype/10"),
         network("thick", 0.935, 4.8, "macs<=prototype/4"),
         network("poor", 0.90, 2.0, "macs<=prototype/10"),
-        network("flat", 0.931, 3.0, REQUIREMENT),
-        network("best", 0.95, 3.0, REQUIREMENT),
+        network("flat", 0.931, 3.0, REQUIREMENTS[0]),
+        network("best", 0.95, 3.0, REQUIREMENTS[1]),
     ]
     assert equally_accurate(networks) == [
         {"joules": "flat", "macs": "thick", "times": 1.6, "median_times": 1.683},
