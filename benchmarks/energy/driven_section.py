@@ -51,8 +51,8 @@ def _summary(document: dict[str, Any], asked: str) -> Iterator[str]:
         usual = statistics.median(pair["median_times"] for _, _, pair in pairs)
         yield (
             f"- `{asked}`: the best network of equal accuracy that multiply-accumulates drove needs "
-            f"{statistics.median(times):.2f}x the joules on tx2-sim (median of {len(pairs)} networks; {min(times):.2f} to "
-            f"{max(times):.2f}; wanted: 1.5), the median of all such {usual:.2f}x; it takes {here:.2f}x the time here."
+            f"{statistics.median(times):.2f}x the joules on tx2-sim (median of {len(pairs)} networks; "
+            f"{min(times):.2f} to {max(times):.2f}; wanted: 1.5), the median of all such {usual:.2f}x; it takes {here:.2f}x the time here."
         )
 
 
