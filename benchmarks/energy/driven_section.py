@@ -49,11 +49,13 @@ def _summary(document: dict[str, Any], asked: str) -> Iterator[str]:
         times = [pair["times"] for _, _, pair in pairs]
         here = statistics.median(other["host_ms"] / network["host_ms"] for network, other, _ in pairs)
         usual = statistics.median(pair["median_times"] for _, _, pair in pairs)
+        middle, least, most = statistics.median(times), min(times), max(times)
         yield (
-            f"- `{asked}`: the best network of equal accuracy that multiply-accumulates drove needs "
-            f"{statistics.median(times):.2f}x the joules on tx2-sim (median of {len(pairs)} networks; "
-            f"{min(times):.2f} to {max(times):.2f}; wanted: 1.5), the median of all such {usual:.2f}x; it takes {here:.2f}x the time here."
+            f"- `{asked}`: the best network of equal accuracy that multiply-accumulates drove needs {middle:.2f}x the "
+            f"joules on tx2-sim (median of {len(pairs)} networks; {least:.2f} to {most:.2f}; wanted: 1.5), the median of "
+            f"all such {usual:.2f}x; it takes {here:.2f}x the time here."
         )
+    yield ""
 
 
 def _times(seed: dict[str, Any], name: str) -> str:
