@@ -52,8 +52,8 @@ def _summary(document: dict[str, Any], asked: str) -> Iterator[str]:
         middle, least, most = statistics.median(times), min(times), max(times)
         yield (
             f"- `{asked}`: the best network of equal accuracy that multiply-accumulates drove needs {middle:.2f}x the "
-            f"joules on tx2-sim (median of {len(pairs)} networks; {least:.2f} to {most:.2f}; wanted: 1.5), the median of "
-            f"all such {usual:.2f}x; it takes {here:.2f}x the time here."
+            f"joules on tx2-sim (median of {len(pairs)} networks; {least:.2f} to {most:.2f}; wanted: 1.5), the median "
+            f"of all such {usual:.2f}x; it takes {here:.2f}x the time here."
         )
     yield ""
 
