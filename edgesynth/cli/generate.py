@@ -37,20 +37,22 @@ def generate(
     The same command again finds its networks in the run. Exit code 0: as many as wanted meet everything. 1: fewer do.
     4: it could not be told. With --genomes, 1 if one of them is larger than was asked for.
     """
-    from edgesynth.cli.progress import open_progress
-    from edgesynth.report.page import read_results, write_report
     from edgesynth.requirements import parse_requirements
-    from edgesynth.synthesis.executors import open_executor
-    from edgesynth.synthesis.journal import Journal
-    from edgesynth.synthesis.question import recorded_question
-    from edgesynth.synthesis.run import generate as more
-    from edgesynth.synthesis.workshop import WAIT_S
 
     asked = parse_requirements(require) if require else None
     if genomes:
         if (epochs, workers, ray) != (None, None, None):
             raise typer.BadParameter("--genomes trains nothing: leave --epochs, --workers and --ray out")
         return _genomes(run, range(seed, seed + count), asked, json_)
+    # All that trains takes its time to import.
+    from edgesynth.cli.progress import open_progress
+    from edgesynth.report.page import read_results, write_report
+    from edgesynth.synthesis.executors import open_executor
+    from edgesynth.synthesis.journal import Journal
+    from edgesynth.synthesis.question import recorded_question
+    from edgesynth.synthesis.run import generate as more
+    from edgesynth.synthesis.workshop import WAIT_S
+
     with open_executor(workers, ray) as executor, Journal.open(run) as journal, open_progress() as progress:
         wait_s = WAIT_S if wait_device is None else wait_device
         targets = list(recorded_question(journal).addresses())

@@ -1,7 +1,6 @@
 """The generator G(s, r; θ_G): from a seed and the bounds that are asked for to a genome, differentiable in θ_G."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -118,11 +117,11 @@ class Generator(nn.Module):
         self.groups, self.blocks = tuple(groups), tuple(blocks)
         self.costs, self.conditions = costs, conditions
         random = torch.Generator().manual_seed(seed_of(seed))
-        first, second = _linear(LATENT + 2 * len(conditions.columns), HIDDEN), _linear(HIDDEN, HIDDEN)
+        first, second = _Linear(LATENT + 2 * len(conditions.columns), HIDDEN), _Linear(HIDDEN, HIDDEN)
         self.body = nn.Sequential(first, nn.Tanh(), second, nn.Tanh())
-        self.widths = _linear(HIDDEN, len(groups))
-        self.keeps = _linear(HIDDEN, len(blocks))
-        self.resolutions = _linear(HIDDEN, len(costs.resolutions))
+        self.widths = _Linear(HIDDEN, len(groups))
+        self.keeps = _Linear(HIDDEN, len(blocks))
+        self.resolutions = _Linear(HIDDEN, len(costs.resolutions))
         for layer in (first, second, self.widths, self.keeps, self.resolutions):
             nn.init.normal_(layer.weight, std=1.5 / layer.in_features**0.5, generator=random)
             nn.init.zeros_(layer.bias)
@@ -277,10 +276,9 @@ def _straight_through(soft: Tensor, hard: Tensor) -> Tensor:
     return hard.detach() + (soft - soft.detach())
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """Not yet initialised: torch's own way would draw from the global generator."""
-    with warnings.catch_warnings():
-        # A prototype without blocks has a layer without outputs, and torch thinks that odd.
-        warnings.simplefilter("ignore")
-        layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
-    return layer
+class _Linear(nn.Linear):
+    """Not yet initialised: torch's own way would draw from the global generator. Its `skip_init` does the same by way
+    of another device, for which it imports a tenth of itself."""
+
+    def reset_parameters(self) -> None:
+        """Left to whoever makes it."""
