@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.classification.cells import Places, read_result
-from benchmarks.classification.environment import child_environment
+from benchmarks.classification.environment import child_environment, environment
 from benchmarks.classification.material import make_prototype, open_material
 from benchmarks.classification.protocol import Protocol
 from benchmarks.classification.run_of_edgesynth import GENERATE_FROM, inheritance, make_run, run_folder
@@ -57,6 +57,8 @@ def make_family(protocol: Protocol, places: Places, say: Callable[[str], None]) 
         "genomes_s": _seconds_for_genomes(run),
         "spots": [_spot(run, spot, say) for spot in settings["spots"]],
         "environment": left.environment,
+        # What came after the run: further networks, spots, times.
+        "written": environment(),
     }
     write_json(places.results / "family.json", document)
     say(f"written to {places.results / 'family.json'}")

@@ -12,16 +12,16 @@ from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.scoring import is_proof, measured_value
 from edgesynth.synthesis.workshop import Workshop
 
-__all__ = ["LATER", "ask_again", "judged", "recorded_network", "recorded_networks", "with_later"]
+__all__ = ["ask_again", "judged", "recorded_network", "recorded_networks", "with_later"]
 
-LATER = "measured later"
+MEASURED_LATER = "measured later"
 """Kind of the journal's facts that `ask_again` records: measurements, by what was measured and the target."""
 
 
 def judged(network: Network, proven: Mapping[str, float]) -> Network:
     """With the verdict about each of its own requirements. `proven` are the prototype's figures by requirement key.
 
-    What a target could not tell, or a board did not measure, is met by nobody: the verdict is None.
+    About what a target could not tell, or a board did not measure, the verdict is None: neither met nor missed.
     """
     by_target = {measurement.target: measurement for measurement in network.measurements}
     values: dict[str, float | None] = dict.fromkeys(METRICS, network.val_metric)
@@ -54,7 +54,7 @@ def _known_now(journal: Journal, network: Network, proven: Mapping[str, float]) 
 
 def with_later(journal: Journal, what: str, measurements: Sequence[Measurement]) -> list[Measurement]:
     """Each as it was recorded with `what`, a genome's digest or "prototype", or as its board measured it later."""
-    later = {each.target: journal.get(LATER, _key(what, each.target)) for each in measurements}
+    later = {each.target: journal.get(MEASURED_LATER, _key(what, each.target)) for each in measurements}
     return [
         each if later[each.target] is None else Measurement.model_validate(later[each.target]) for each in measurements
     ]
@@ -75,7 +75,7 @@ def ask_again(
             continue
         measured = trace_in(workshop.run, oracle.measure(onnx))
         if _tells(measured, requirements):
-            workshop.journal.put(LATER, _key(what, each.target), measured.model_dump(mode="json"))
+            workshop.journal.put(MEASURED_LATER, _key(what, each.target), measured.model_dump(mode="json"))
             workshop.progress.note(f"{onnx.parent.name}: {each.target} has measured it now")
     return with_later(workshop.journal, what, measurements)
 

@@ -19,7 +19,7 @@ from edgesynth.synthesis.workshop import WAIT_S, open_workshop
 
 __all__ = ["generate", "own_networks", "record_own", "synthesize"]
 
-LATER = "finished later"
+FINISHED_LATER = "finished later"
 """Kind of the journal's facts that hold networks which a resumed synthesis finished after the first had ended."""
 
 
@@ -89,12 +89,12 @@ def record_own(journal: Journal, own: Sequence[Network]) -> None:
     if journal.get("run", "finished") is None:
         journal.put("run", "finished", digests)
     elif not known.issuperset(digests):
-        journal.put(LATER, str(len(journal.all(LATER))), digests)
+        journal.put(FINISHED_LATER, str(len(journal.all(FINISHED_LATER))), digests)
 
 
 def _own_digests(journal: Journal) -> set[str]:
     first = journal.get("run", "finished") or []
-    return set(first).union(*journal.all(LATER))
+    return set(first).union(*journal.all(FINISHED_LATER))
 
 
 def _ask_again(bench: Bench) -> None:
