@@ -57,7 +57,7 @@ def make_family(protocol: Protocol, places: Places, say: Callable[[str], None]) 
         "genomes_s": _seconds_for_genomes(run),
         "spots": [_spot(run, spot, say) for spot in settings["spots"]],
         "environment": left.environment,
-        # What came after the run: further networks, spots, times.
+        # Who timed the genomes; networks that came after the run were made in between.
         "written": environment(),
     }
     write_json(places.results / "family.json", document)

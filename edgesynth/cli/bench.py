@@ -55,7 +55,7 @@ def bench(
 
     The times of a tier are those of one measurement. With --compare a round is four: the first network, the other
     twice, and the first again, so that a device that warms up favours neither. By their schedules three rounds take
-    20 to 35 minutes in the quick tier, and 65 to 85 in the reported one.
+    about 20 to 35 minutes in the quick tier, and 65 to 85 in the reported one.
     """
     if compare is not None and (reference, calibration) != (None, None):
         raise typer.BadParameter("--reference and --calibration are of one file: leave them out of --compare")
