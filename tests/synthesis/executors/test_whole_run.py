@@ -1,4 +1,10 @@
-"""A whole run does not depend on who computes its candidates."""
+"""A whole run does not depend on who computes its candidates, nor on who of them dies."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +16,7 @@ from edgesynth.synthesis.journal import Journal
 from edgesynth.synthesis.progress import Progress
 from edgesynth.synthesis.question import Question
 from edgesynth.synthesis.run import synthesize
+from tests.synthesis.executors.conftest import MEMORY
 
 QUESTION = Question(
     data="digits",
@@ -59,3 +66,55 @@ def test_a_run_is_the_same_bit_for_bit(kind, expected, request, tmp_path):
     for name in weights:
         assert any(f"finishing {name}" in line for line in lines)
         assert any(f"{name}: trained" in line for line in lines)
+
+
+@dataclass
+class Held:
+    """The function; but once the file `armed` is there, the first item that reaches the victim never ends."""
+
+    folder: Path
+    victim: str
+    function: Any
+
+    def __call__(self, item):
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == self.victim and (self.folder / "armed").exists():
+            (self.folder / "held").touch()
+            time.sleep(600)
+        return self.function(item)
+
+
+class HeldRay(RayExecutor):
+    def __init__(self, address, folder, victim):
+        super().__init__(address)
+        self.folder, self.victim = folder, victim
+
+    def map(self, function, items):
+        return super().map(Held(self.folder, self.victim, function), items)
+
+
+def test_a_node_that_is_killed_in_mid_run_changes_nothing(cluster, expected, tmp_path, monkeypatch):
+    victim = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    over = threading.Event()
+
+    def kill():
+        while not (tmp_path / "held").exists() and not over.wait(0.05):
+            pass
+        cluster.remove_node(victim, allow_graceful=False)
+
+    def scored(self, done, total):
+        (tmp_path / "armed").touch()
+
+    monkeypatch.setattr(Lines, "scored", scored)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        executor = HeldRay(cluster.address, tmp_path, victim.node_id)
+        results, weights, _ = run_with(executor, tmp_path / "run")
+    finally:
+        over.set()
+        killer.join()
+    assert (tmp_path / "held").exists()
+    assert results == expected[0]
+    assert weights == expected[1]
