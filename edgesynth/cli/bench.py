@@ -17,18 +17,20 @@ def bench(
     target: Annotated[str, typer.Option(help="Where to measure it: host, or tx2@ssh://user@board.")] = "host",
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 1,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="What to compute in.  [default: the file's]")
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="What to compute in.", show_default="the file's")
     ] = None,
     engine: Annotated[
         Literal["onnxruntime", "tensorrt", "tensorrt_rtx"] | None,
-        typer.Option(help="What runs it.  [default: TensorRT where it works, else ONNX Runtime]"),
+        typer.Option(help="What runs it.", show_default="TensorRT where it works, else ONNX Runtime"),
     ] = None,
     reference: Annotated[
         Path | None,
-        typer.Option(help="Answers to compare with first.  [default: MODEL.reference.npz, where it is of the model]"),
+        typer.Option(
+            help="Answers to compare with first.", show_default="MODEL.reference.npz, where it is of the model"
+        ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Scales of int8 for TensorRT.  [default: MODEL.calibration]")
+        Path | None, typer.Option(help="Scales of int8 for TensorRT.", show_default="MODEL.calibration")
     ] = None,
     tier: Annotated[
         Literal["quick", "reported"] | None,

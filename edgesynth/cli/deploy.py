@@ -23,11 +23,11 @@ def deploy(
         str | None, typer.Option(help="What the device is; see edgesynth targets ls.", show_default=False)
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What it is called on the device.  [default: the network's name]")
+        str | None, typer.Option(help="What it is called on the device.", show_default="the network's name")
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="What to compute in.  [default: the export's; fp16 for RUN/NAME]"),
+        typer.Option(help="What to compute in.", show_default="the export's; fp16 for RUN/NAME"),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Releases of it that stay on the device.")] = 3,
     measure: Annotated[

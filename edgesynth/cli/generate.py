@@ -18,7 +18,7 @@ def generate(
     run: Annotated[Path, typer.Argument(help="Run directory of `edgesynth synth`.", show_default=False)],
     count: Annotated[int, typer.Option(min=1, help="FermiNets wanted.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="First seed to give to the generator.")] = 1000,
-    epochs: Annotated[int | None, typer.Option(min=0, help="Epochs to train each.  [default: the run's]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Epochs to train each.", show_default="the run's")] = None,
     require: Annotated[
         list[str] | None, typer.Option(help="A requirement to meet instead of the run's; repeatable.")
     ] = None,
@@ -26,7 +26,7 @@ def generate(
     workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
     ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     wait_device: Annotated[
-        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")
+        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.", show_default="60")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:

@@ -27,28 +27,29 @@ def synth(
     ] = None,
     measure: Annotated[
         int | None,
-        typer.Option(min=0, help="Candidates to measure on a board: half searching, half choosing.  [default: 16]"),
+        typer.Option(min=0, help="Candidates to measure on a board: half searching, half choosing.", show_default="16"),
     ] = None,
     anew: Annotated[
         bool, typer.Option("--anew", help="Measure on boards also what earlier runs have measured there.")
     ] = False,
     wait_device: Annotated[
-        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.  [default: 60]")
+        float | None, typer.Option(min=0, help="Wait so many seconds for a board that is gone.", show_default="60")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="FermiNets wanted.  [default: 3]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [default: 0]")] = None,
-    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of learning at most.  [default: 12]")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train a network for.  [default: 8]")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="FermiNets wanted.", show_default="3")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.", show_default="0")] = None,
+    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of learning at most.", show_default="12")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train a network for.", show_default="8")] = None,
     train_images: Annotated[int | None, typer.Option(min=1, help="Train on so many images only.")] = None,
     performance: Annotated[
         Literal["netscore", "metric"] | None,
-        typer.Option(help="What to maximise under the requirements.  [default: netscore]"),
+        typer.Option(help="What to maximise under the requirements.", show_default="netscore"),
     ] = None,
     least_side: Annotated[
-        int | None, typer.Option(min=1, help="Networks may resize images, to no less a side than this.  [default: 32]")
+        int | None,
+        typer.Option(min=1, help="Networks may resize images, to no less a side than this.", show_default="32"),
     ] = None,
     freeze: Annotated[Names, typer.Option(help="A module of the prototype to keep as it is; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/PROTOTYPE-DATA]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/PROTOTYPE-DATA")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Score and train in so many processes.")] = None,
     ray: Annotated[str | None, typer.Option(help="Score and train on a Ray cluster: HOST:PORT, or 'auto'.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,

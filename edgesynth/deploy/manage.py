@@ -10,7 +10,7 @@ from edgesynth.deploy.journal import DeployJournal, journal_path
 from edgesynth.deploy.lease import AgentLease
 from edgesynth.deploy.session import open_session
 from edgesynth.devices.transport import Transport
-from edgesynth.errors import EdgesynthError, IncompatibleError
+from edgesynth.errors import DeviceError, EdgesynthError, IncompatibleError
 
 __all__ = ["rollback", "status", "uninstall"]
 
@@ -28,7 +28,10 @@ def rollback(transport: Transport, name: str | None, holder: str, *, user: bool 
     """
     with _session(transport, user, holder) as session:
         name = name or _only(transport, session)
-        release = str(session.ask("rollback", name=name)["id"])
+        try:
+            release = str(session.ask("rollback", name=name)["id"])
+        except DeviceError as error:  # done a second time, it would go back one more
+            raise DeviceError(f"{error}; it may be rolled back all the same: look with --status first") from error
     DeployJournal(journal_path(), host=transport.host, name=name).write(event="rollback", release=release)
     return name, release
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from edgesynth.errors import RunError
 from edgesynth.records import BlockInfo, GroupInfo, Record
@@ -14,7 +13,7 @@ from edgesynth.requirements import parse_requirements
 from edgesynth.space.cost import CostModel
 from edgesynth.synthesis.conditions import Conditions
 from edgesynth.synthesis.generator import Generator
-from edgesynth.synthesis.storage import digest_of, load_weights, to_bytes, write_file, write_json
+from edgesynth.synthesis.storage import digest_of, load_weights, to_bytes, under, write_file, write_json
 
 __all__ = ["GENERATOR", "load_generator", "save_generator"]
 
@@ -79,7 +78,7 @@ def load_generator(run: Path) -> Generator:
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     tensors = load_weights(run / GENERATOR)
-    theta, costs = _under(_THETA, tensors), _under(_COSTS, tensors)
+    theta, costs = under(_THETA, tensors), under(_COSTS, tensors)
     if digest_of(theta) != description.digest:
         raise RunError(f"{run / GENERATOR} is not the file that belongs to {path}: bring it back, or start a new run")
     asked = parse_requirements(description.requirements)
@@ -92,7 +91,3 @@ def load_generator(run: Path) -> Generator:
     )
     generator.load_state_dict(theta)
     return generator
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

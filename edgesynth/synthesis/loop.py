@@ -18,6 +18,7 @@ from edgesynth.synthesis.generator import Generator
 from edgesynth.synthesis.inquisitor import Inquisitor
 from edgesynth.synthesis.objective import METRIC, Objective, finished_metric
 from edgesynth.synthesis.scoring import Score
+from edgesynth.synthesis.storage import under
 from edgesynth.synthesis.training import seed_of
 
 __all__ = ["Learner", "ScoreMany", "spread_genomes", "values_of"]
@@ -114,10 +115,10 @@ class Learner:
     def restore(self, tensors: Mapping[str, Tensor], known: Sequence[Score]) -> None:
         """The inverse of `state`; `known` are the scores of `self.known` at that time, in that order."""
         self._scores = {score.digest: score for score in known}
-        self.generator.load_state_dict(_under("generator.", tensors))
-        self.inquisitor.restore(_under("inquisitor.", tensors))
+        self.generator.load_state_dict(under("generator.", tensors))
+        self.inquisitor.restore(under("inquisitor.", tensors))
         for index, parameter in enumerate(self.generator.parameters()):
-            moments = _under(f"adam.{index}.", tensors)
+            moments = under(f"adam.{index}.", tensors)
             if moments:
                 self._adam.state[parameter] = {k: v.clone() for k, v in moments.items()}
         multipliers = tensors["multipliers"].tolist()
@@ -220,7 +221,3 @@ def _learning_seed(seed: int, cycle: int, index: int) -> int:
 def _logit(metric: float) -> float:
     clipped = min(0.999, max(0.01, metric))
     return math.log(clipped / (1 - clipped))
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -22,6 +22,7 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
     "to_bytes",
+    "under",
     "write_file",
     "write_json",
 ]
@@ -35,6 +36,11 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 def from_bytes(content: bytes) -> dict[str, Tensor]:
     """The tensors in the bytes of a safetensors file."""
     return load(content)
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with the prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -103,7 +103,7 @@ def _reference(work: Work, seen: Seen) -> Reference:
             "network": work.subject.name,
             "target": work.order.target.name,
             "precision": work.order.precision,
-            "images": work.subject.origin,
+            "images": work.subject.inputs,  # the file goes to boards: no path of this machine
             "answers": "of PyTorch in fp32",
             "onnx_sha256": _sha256(work.delivered),
         },

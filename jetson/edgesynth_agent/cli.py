@@ -178,7 +178,11 @@ def _recompute(path: str) -> int:
     except AgentError as error:
         print("edgesynth-agent: {}".format(error), file=sys.stderr)
         return 2
-    print(json.dumps(document, indent=2, allow_nan=False))
+    try:
+        print(json.dumps(document, indent=2, allow_nan=False), flush=True)
+    except BrokenPipeError:
+        # Whoever read this has seen enough. The interpreter must not fail at flushing what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

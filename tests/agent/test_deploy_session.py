@@ -122,6 +122,28 @@ def test_one_at_a_time(pyz, tmp_path):
             assert looking.hear()["error"]["kind"] == "RequestError"
 
 
+def test_a_signal_that_comes_while_a_lock_is_held():
+    """By the very thread that the handler interrupts."""
+    code = """
+import os, signal, threading
+from edgesynth_agent.releases.session import Reader
+
+guard = threading.Lock()
+reader = Reader(60, None, lambda: guard.acquire())
+signal.signal(signal.SIGTERM, lambda *_: reader.stop())
+reader.start()
+with guard:
+    os.kill(os.getpid(), signal.SIGTERM)
+assert reader.lines.get(timeout=20) is None
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    try:
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_folder_that_was_the_agents_becomes_roots(tmp_path):
     need(os.geteuid() == 0, "root, to give a folder away")
     layout = make_layout({}, str(tmp_path))

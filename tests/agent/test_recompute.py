@@ -3,6 +3,9 @@
 import gzip
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 from edgesynth_agent.cli import main
@@ -100,3 +103,16 @@ class TestCommand:
         assert main(["recompute", str(tmp_path / "trace.gz")]) == 2
         out, said = capsys.readouterr()
         assert (out, said.count("\n")) == ("", 1)
+
+
+def test_a_reader_that_has_seen_enough(tmp_path):
+    path = str(tmp_path / "trace.gz")
+    rig = Rig()
+    rig.measure(lambda _: 8.0, conditions=rig.steady())
+    write_run_trace(path, rig.trace)
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "edgesynth_agent", "recompute", path]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

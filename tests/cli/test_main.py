@@ -26,6 +26,14 @@ def test_help_never_loads_torch(arguments):
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "default"), [("synth", "(16)"), ("bench", "(the file's)"), ("generate", "(the run's)")]
+)
+def test_help_tells_defaults_that_are_worked_out(command, default, capsys):
+    assert run([command, "--help"]) == 0
+    assert default in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"edgesynth {__version__}\n"

@@ -18,6 +18,7 @@ from edgesynth_agent.releases.manifest import problems_of
 
 from edgesynth.deploy import deploy as driver
 from edgesynth.deploy.agent_file import AgentFile, make_agent_file
+from edgesynth.deploy.board import BoardSession
 from edgesynth.deploy.journal import journal_path
 from edgesynth.deploy.manage import rollback, status, uninstall
 from edgesynth.deploy.plan import plan
@@ -91,6 +92,22 @@ class TestDeploy:
         third = board.deploy(0.75)
         assert outcomes(third)["upload"] == outcomes(third)["build"] == "kept"
         assert whole(board) == second.release
+
+    def test_a_rollback_whose_answer_is_lost(self, board, monkeypatch):
+        first = board.deploy(0.25)
+        board.deploy(0.75)
+        asked = BoardSession.ask
+
+        def ask(self, do, **arguments):
+            result = asked(self, do, **arguments)
+            if do == "rollback":
+                raise DeviceError("board: the connection broke")
+            return result
+
+        monkeypatch.setattr(BoardSession, "ask", ask)
+        with pytest.raises(DeviceError, match=r"the connection broke; it may be rolled back all the same: look with"):
+            rollback(board.transport(), "cam", "ann@lab")
+        assert whole(board) == first.release
 
     def test_old_releases_go(self, board):
         ids = [board.deploy(weight, keep=2).release for weight in (0.1, 0.2, 0.3)]

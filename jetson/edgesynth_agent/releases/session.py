@@ -83,17 +83,18 @@ class Reader:
         self._silence_s = silence_s
         self._lock = lock
         self._on_end = on_end
+        self._stopped, self._stopper = os.pipe()
 
     def start(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
 
     def stop(self) -> None:
-        self._on_end()
-        self.lines.put(None)
+        """As if stdin had ended. Takes no lock: a handler of signals interrupts whoever may hold it."""
+        os.write(self._stopper, b".")
 
     def _read(self) -> None:
         data = b""
-        while select.select([0], [], [], self._silence_s)[0]:
+        while select.select([0, self._stopped], [], [], self._silence_s)[0] == [0]:
             chunk = os.read(0, 65536)
             if not chunk or len(data) > _MOST_LINE_BYTES:
                 break
@@ -102,7 +103,8 @@ class Reader:
             *lines, data = (data + chunk).split(b"\n")
             for line in lines:
                 self._take(line)
-        self.stop()
+        self._on_end()
+        self.lines.put(None)
 
     def _take(self, line: bytes) -> None:
         try:
