@@ -68,6 +68,7 @@ def _section(prototype: Row, table: Table, protocol: Protocol) -> str:
     limit = "" if table.macs_limit is None else f" (at most {table.macs_limit:,})"
     lines = [
         f"## A {_part(table.budget)} of the multiply-accumulates{limit}",
+        *_in_short(table),
         _table([prototype, *table.rows], protocol),
     ]
     notes = [
@@ -82,6 +83,21 @@ def _section(prototype: Row, table: Table, protocol: Protocol) -> str:
     ]
     notes += _computed_otherwise([prototype, *table.rows])
     return "\n\n".join([*lines, "\n".join(notes)] if notes else lines)
+
+
+def _in_short(table: Table) -> list[str]:
+    """edgesynth's median against the best one of the others, of those that have all seeds."""
+    medians = {row.contestant: row.accuracy.median for row in table.rows if row.accuracy and not row.missing}
+    own = medians.pop("edgesynth", None)
+    medians.pop("edgesynth-first", None)
+    if own is None or not medians:
+        return []
+    best = max(medians, key=lambda name: medians[name])
+    lead = 100 * (own - medians[best])
+    return [
+        f"edgesynth's median, {own:.2%}, is {abs(lead):.2f} points {'above' if lead >= 0 else '**below**'} that of the "
+        f"best of {len(medians)} others, {best}."
+    ]
 
 
 def _computed_otherwise(rows: Sequence[Row]) -> list[str]:

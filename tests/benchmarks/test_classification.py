@@ -290,6 +290,18 @@ def test_the_page_shows_failures_gaps_and_losses_as_they_are(tmp_path):
     assert "<svg" in (where.results / "accuracy.svg").read_text()
 
 
+@pytest.mark.parametrize(("own", "told"), [(0.92, "0.50 points **below**"), (0.93, "0.50 points above")])
+def test_the_page_says_who_is_best_of_those_that_have_all_seeds(own, told, tmp_path):
+    where = Places.of(FULL, tmp_path)
+    for seed in FULL.seeds:
+        put_cell(where, "edgesynth", seed, own)
+        put_cell(where, "fastnas", seed, 0.925)
+        put_cell(where, "random", seed, 0.91)
+    put_cell(where, "evolution", 0, 0.99)
+    text = page(FULL, where)
+    assert f"edgesynth's median, {own:.2%}, is {told} that of the best of 2 others, fastnas." in text
+
+
 def test_a_page_can_be_written_before_anything_is_run(tmp_path):
     write_page(FULL, Places.of(FULL, tmp_path))
     assert "Nothing has been run yet" in (tmp_path / "results" / "README.md").read_text()
