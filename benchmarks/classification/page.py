@@ -94,9 +94,10 @@ def _in_short(table: Table) -> list[str]:
         return []
     best = max(medians, key=lambda name: medians[name])
     lead = 100 * (own - medians[best])
+    where = "above" if lead >= 0 else "**below**"
     return [
-        f"edgesynth's median, {own:.2%}, is {abs(lead):.2f} points {'above' if lead >= 0 else '**below**'} that of the "
-        f"best of {len(medians)} others, {best}."
+        f"edgesynth's median, {100 * own:.2f} %, is {abs(lead):.2f} points {where} that of the best of {len(medians)} "
+        f"others, {best}."
     ]
 
 

@@ -299,7 +299,7 @@ def test_the_page_says_who_is_best_of_those_that_have_all_seeds(own, told, tmp_p
         put_cell(where, "random", seed, 0.91)
     put_cell(where, "evolution", 0, 0.99)
     text = page(FULL, where)
-    assert f"edgesynth's median, {own:.2%}, is {told} that of the best of 2 others, fastnas." in text
+    assert f"edgesynth's median, {100 * own:.2f} %, is {told} that of the best of 2 others, fastnas." in text
 
 
 def test_a_page_can_be_written_before_anything_is_run(tmp_path):
