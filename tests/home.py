@@ -1,4 +1,4 @@
-"""What tests leave of the user's own files: nothing."""
+"""Tests of whole commands keep nothing among the user's own measurements."""
 
 from collections.abc import Iterator
 

@@ -68,7 +68,7 @@ def _section(prototype: Row, table: Table, protocol: Protocol) -> str:
     limit = "" if table.macs_limit is None else f" (at most {table.macs_limit:,})"
     lines = [
         f"## A {_part(table.budget)} of the multiply-accumulates{limit}",
-        *_in_short(table),
+        *_in_short(table, len(protocol.seeds)),
         _table([prototype, *table.rows], protocol),
     ]
     notes = [
@@ -85,19 +85,23 @@ def _section(prototype: Row, table: Table, protocol: Protocol) -> str:
     return "\n\n".join([*lines, "\n".join(notes)] if notes else lines)
 
 
-def _in_short(table: Table) -> list[str]:
-    """edgesynth's median against the best one of the others, of those that have all seeds."""
-    medians = {row.contestant: row.accuracy.median for row in table.rows if row.accuracy and not row.missing}
-    own = medians.pop("edgesynth", None)
-    medians.pop("edgesynth-first", None)
-    if own is None or not medians:
+def _in_short(table: Table, seeds: int) -> list[str]:
+    """edgesynth's median against the best one of the others, of those that have all seeds; and seed by seed."""
+    rows = {row.contestant: row for row in table.rows if len(row.accuracies) == seeds}
+    own = rows.pop("edgesynth", None)
+    rows.pop("edgesynth-first", None)
+    medians = {name: row.accuracy.median for name, row in rows.items() if row.accuracy is not None}
+    if own is None or own.accuracy is None or not medians:
         return []
     best = max(medians, key=lambda name: medians[name])
-    lead = 100 * (own - medians[best])
-    where = "above" if lead >= 0 else "**below**"
+    ahead = 100 * (own.accuracy.median - medians[best])
+    where = "above" if ahead >= 0 else "**below**"
+    lead = rows[best].lead
+    disagree = ": the seeds disagree" if lead is not None and lead.low < 0 < lead.high else ""
     return [
-        f"edgesynth's median, {100 * own:.2f} %, is {abs(lead):.2f} points {where} that of the best of {len(medians)} "
-        f"others, {best}."
+        f"edgesynth's median, {_median(own.accuracy, 100, 2)} %, is {abs(ahead):.2f} points {where} that of {best}, "
+        f"the best of the {len(medians)} others that have all {seeds} seeds. Seed by seed the difference is "
+        f"{_band(lead, 100, 2, sign=True)}{disagree}."
     ]
 
 
@@ -167,15 +171,15 @@ def _rules(protocol: Protocol) -> str:
         "images is charged to nobody. edgesynth's finishing is that of all networks it chose from.",
         f"Torch-Pruning takes no budget, so it is stepped, {taylor['steps']} steps at most, until the counter says "
         f"that the budget is met; Taylor gradients are of {taylor['batches_a_step']} fresh batches a step, and at "
-        f"least {1 - taylor['most_of_a_layer']:.0%} of every layer stays. Sparse learning runs for {sl['epochs']} "
-        f"epochs (regularisation {sl['reg']}, learning rate {sl['lr']}); its authors give it a hundred "
+        f"least {100 - 100 * taylor['most_of_a_layer']:.0f} % of every layer stays. Sparse learning runs for "
+        f"{sl['epochs']} epochs (regularisation {sl['reg']}, learning rate {sl['lr']}); its authors give it a hundred "
         "(https://github.com/VainF/Torch-Pruning, reproduce/main.py), which nobody else here gets.",
         f"FastNAS (https://github.com/NVIDIA/Model-Optimizer) gets channel divisor {fastnas['divisor']}, as its own "
         "default of 32 leaves it next to no choice in layers this thin; it scores on the scoring images. It tends to "
         f"land below what it is asked for, so what it is asked for is bisected {fastnas['bisections']} times, and the "
         "largest answer under the budget counts.",
         "Random networks are drawn gene by gene, uniformly, and kept when their multiply-accumulates lie between "
-        f"{protocol.settings['random']['least_of_budget']:.0%} and 100 % of the budget.",
+        f"{100 * protocol.settings['random']['least_of_budget']:.0f} % and 100 % of the budget.",
         f"Evolution: population {evolution['population']}, sample {evolution['sample']}, one gene changed a child, "
         "budget as a hard constraint; for each budget as many different networks scored as edgesynth scored for all.",
         f"edgesynth: `synth --require 'macs<=prototype/{own['learned_for']}' --performance {own['performance']} "

@@ -30,7 +30,7 @@ def bench(
         ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Scales of int8 for TensorRT.", show_default="MODEL.calibration")
+        Path | None, typer.Option(help="Scales for TensorRT, with --precision int8.", show_default="MODEL.calibration")
     ] = None,
     tier: Annotated[
         Literal["quick", "reported"] | None,

@@ -27,7 +27,10 @@ def deploy(
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="What to compute in.", show_default="the export's; fp16 for RUN/NAME"),
+        typer.Option(
+            help="What to compute in.",
+            show_default="the export's; for RUN/NAME fp16 where the target has it; else fp32",
+        ),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Releases of it that stay on the device.")] = 3,
     measure: Annotated[

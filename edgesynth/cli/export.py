@@ -34,7 +34,9 @@ def export(
     weights: Annotated[Path | None, typer.Option(help="Trained weights of a function's network, .safetensors.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Images to compare and calibrate on: a data set, or a folder.", show_default="the run's"),
+        typer.Option(
+            help="Images to compare and calibrate on: a data set, or a folder. A run has its own.", show_default="noise"
+        ),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(metavar="C,H,W", help="Size of an image, where there is no data to tell.")
@@ -52,7 +54,9 @@ def export(
     ] = 0.02,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to make; the others lie beside it.", show_default="NAME-TARGET-PRECISION.onnx"),
+        typer.Option(
+            help="File to make; the others lie beside it.", show_default="named after network, target, precision"
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one edgesynth.export/1 document.")] = False,
 ) -> None:

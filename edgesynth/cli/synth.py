@@ -23,7 +23,11 @@ def synth(
     weights: Annotated[Path | None, typer.Option(help="Trained weights of the prototype, .safetensors.")] = None,
     require: Annotated[Names, typer.Option(help="A requirement such as 'macs<=prototype/10'; repeatable.")] = None,
     target: Annotated[
-        Names, typer.Option(help="host, tx2-sim, tx2@ssh://user@board: where to measure or estimate; repeatable.")
+        Names,
+        typer.Option(
+            help="host, tx2-sim, tx2@ssh://user@board: where to measure or estimate; repeatable.",
+            show_default="host and tx2-sim",
+        ),
     ] = None,
     measure: Annotated[
         int | None,

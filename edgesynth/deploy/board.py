@@ -13,6 +13,7 @@ from typing import Any, Self
 from edgesynth.devices.transport import Transport
 from edgesynth.errors import (
     BusyDeviceError,
+    ConnectionLostError,
     DeviceError,
     EdgesynthError,
     IncompatibleError,
@@ -71,7 +72,7 @@ class BoardSession:
         self._end()
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The result of one step. Raises the EdgesynthError that the device told, DeviceError when it is gone."""
+        """The result of one step. Raises the EdgesynthError that the device told; ConnectionLostError: it is gone."""
         self._asked += 1
         self._send({"id": self._asked, "do": do, **arguments})
         while True:
@@ -104,7 +105,7 @@ class BoardSession:
                     return document
         raise self._gone()
 
-    def _gone(self) -> DeviceError:
+    def _gone(self) -> ConnectionLostError:
         why = self._transport.broken()
         if why is None:
             assert self._process is not None
@@ -114,7 +115,7 @@ class BoardSession:
         if why is None:
             said = f"; it said: {self._stderr[-1]}" if self._stderr else ""
             why = f"the session on the device ended by itself{said}; deploy again, it goes on where it was"
-        return DeviceError(f"{self._transport.host}: {why}")
+        return ConnectionLostError(f"{self._transport.host}: {why}")
 
     def _failure(self, error: dict[str, Any]) -> EdgesynthError:
         """As an error of this side, by what the device calls it."""

@@ -10,7 +10,7 @@ from edgesynth.deploy.journal import DeployJournal, journal_path
 from edgesynth.deploy.lease import AgentLease
 from edgesynth.deploy.session import open_session
 from edgesynth.devices.transport import Transport
-from edgesynth.errors import DeviceError, EdgesynthError, IncompatibleError
+from edgesynth.errors import ConnectionLostError, EdgesynthError, IncompatibleError
 
 __all__ = ["rollback", "status", "uninstall"]
 
@@ -30,8 +30,11 @@ def rollback(transport: Transport, name: str | None, holder: str, *, user: bool 
         name = name or _only(transport, session)
         try:
             release = str(session.ask("rollback", name=name)["id"])
-        except DeviceError as error:  # done a second time, it would go back one more
-            raise DeviceError(f"{error}; it may be rolled back all the same: look with --status first") from error
+        except ConnectionLostError as error:
+            raise ConnectionLostError(
+                f"{transport.host}: the connection was lost before the answer came, and it may be rolled back all the "
+                "same: look with --status before you do it again, which would go back one more"
+            ) from error
     DeployJournal(journal_path(), host=transport.host, name=name).write(event="rollback", release=release)
     return name, release
 

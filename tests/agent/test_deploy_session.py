@@ -144,6 +144,38 @@ assert reader.lines.get(timeout=20) is None
         process.communicate()
 
 
+READ_TO_THE_END = """
+from edgesynth_agent.releases.session import Reader
+
+ended = []
+reader = Reader(60, None, lambda: ended.append(True))
+reader.start()
+while reader.lines.get(timeout=20) is not None:
+    pass
+assert ended
+"""
+
+
+def test_a_connection_that_is_reset_ends_the_session():
+    near, far = socket.socketpair()
+    far.sendall(b"what is written and not read makes a reset of the end")
+    process = subprocess.Popen([sys.executable, "-c", READ_TO_THE_END], stdin=far, stdout=far)
+    far.close()
+    near.close()
+    try:
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_lines_that_are_too_deep_are_nonsense():
+    done = subprocess.run(
+        [sys.executable, "-c", READ_TO_THE_END], input=b"[" * 100000 + b"\n{}\n", timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 0
+
+
 def test_a_folder_that_was_the_agents_becomes_roots(tmp_path):
     need(os.geteuid() == 0, "root, to give a folder away")
     layout = make_layout({}, str(tmp_path))

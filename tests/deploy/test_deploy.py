@@ -101,12 +101,14 @@ class TestDeploy:
         def ask(self, do, **arguments):
             result = asked(self, do, **arguments)
             if do == "rollback":
-                raise DeviceError("board: the connection broke")
+                monkeypatch.setattr(LocalTransport, "broken", lambda self: "the connection broke; deploy again")
+                raise self._gone()
             return result
 
         monkeypatch.setattr(BoardSession, "ask", ask)
-        with pytest.raises(DeviceError, match=r"the connection broke; it may be rolled back all the same: look with"):
+        with pytest.raises(DeviceError, match=r"before the answer came, .* look with --status") as caught:
             rollback(board.transport(), "cam", "ann@lab")
+        assert "deploy again" not in str(caught.value)
         assert whole(board) == first.release
 
     def test_old_releases_go(self, board):

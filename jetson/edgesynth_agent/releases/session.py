@@ -93,6 +93,16 @@ class Reader:
         os.write(self._stopper, b".")
 
     def _read(self) -> None:
+        """Whatever ends it, the session ends."""
+        try:
+            self._take_all()
+        except OSError:
+            pass  # of a connection that was reset: nothing more comes
+        finally:
+            self._on_end()
+            self.lines.put(None)
+
+    def _take_all(self) -> None:
         data = b""
         while select.select([0, self._stopped], [], [], self._silence_s)[0] == [0]:
             chunk = os.read(0, 65536)
@@ -103,13 +113,11 @@ class Reader:
             *lines, data = (data + chunk).split(b"\n")
             for line in lines:
                 self._take(line)
-        self._on_end()
-        self.lines.put(None)
 
     def _take(self, line: bytes) -> None:
         try:
             document = json.loads(line.decode())
-        except ValueError:
+        except (ValueError, RecursionError):
             document = {"do": "nonsense"}
         if isinstance(document, dict) and document.get("do") != "ping":
             self.lines.put(document)

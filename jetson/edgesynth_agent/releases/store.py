@@ -194,8 +194,9 @@ def rollback(layout: Layout, name: str) -> str:
     before = past[: past.index(now)] if now in past else past
     for index in reversed(range(len(before))):
         if not problems_of(layout.release(name, before[index])):
-            disk.point(layout.current(name), os.path.join("releases", before[index]))
+            # In this order: cut off or refused by the disk in between, doing it again comes to the same release.
             disk.write_json(os.path.join(layout.model(name), _HISTORY), past[: index + 1])
+            disk.point(layout.current(name), os.path.join("releases", before[index]))
             return before[index]
     raise NotFoundError("it has no earlier release that is complete", "network " + name, "deploy the one you want")
 

@@ -70,7 +70,8 @@ def test_a_run_is_the_same_bit_for_bit(kind, expected, request, tmp_path):
 
 @dataclass
 class Held:
-    """The function; but once the file `armed` is there, the first item that reaches the victim never ends."""
+    """The function; but once the file `armed` is there, the first item that reaches the victim never ends, and the
+    other nodes wait for it, or they might do everything before."""
 
     folder: Path
     victim: str
@@ -79,9 +80,13 @@ class Held:
     def __call__(self, item):
         import ray
 
-        if ray.get_runtime_context().get_node_id() == self.victim and (self.folder / "armed").exists():
-            (self.folder / "held").touch()
-            time.sleep(600)
+        if (self.folder / "armed").exists():
+            if ray.get_runtime_context().get_node_id() == self.victim:
+                (self.folder / "held").touch()
+                time.sleep(600)
+            deadline = time.monotonic() + 180
+            while not (self.folder / "held").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
         return self.function(item)
 
 
