@@ -18,7 +18,7 @@ from benchmarks.classification.contestants.uniform import distilled, largest_uni
 from benchmarks.classification.figures import tables
 from benchmarks.classification.material import make_prototype, open_material
 from benchmarks.classification.page import page, write_page
-from benchmarks.classification.protocol import CONTESTANTS, FULL, SMOKE
+from benchmarks.classification.protocol import CONTESTANTS, FULL, PEERS, SMOKE
 from benchmarks.classification.runner import run_missing
 from edgesynth.prototypes import PROTOTYPES
 from edgesynth.space.cost import CostModel, count
@@ -313,6 +313,17 @@ def test_the_page_says_who_is_best_of_those_that_have_all_seeds(tmp_path):
 
 def test_the_published_page_is_what_the_results_say():
     assert page(FULL, Places.of(FULL)) == (HERE / "README.md").read_text()
+
+
+def test_the_readme_says_what_the_results_say():
+    prototype, found = tables(FULL, Places.of(FULL))
+    readme = (HERE.parent.parent / "README.md").read_text()
+    for contestant in ("prototype", "edgesynth", *PEERS, "evolution", "random", "uniform-distilled"):
+        rows = [prototype if contestant == "prototype" else row_of(table, contestant) for table in found]
+        told = " | ".join(f"{100 * row.accuracy.median:.2f} %" for row in rows)
+        assert f"| {contestant} | {told} |" in readme
+    first, second = (100 * row_of(table, "edgesynth-first").accuracy.median for table in found)
+    assert f"without that\nchoice it has {first:.2f} % and {second:.2f} %" in readme
 
 
 def test_a_page_can_be_written_before_anything_is_run(tmp_path):
