@@ -105,6 +105,20 @@ class TestReleases:
         deploy(layout, "cam", b"3", keep=3)
         assert store.history(layout, "cam") == [id_of(b"1"), id_of(b"3")]
 
+    def test_a_rollback_that_the_disk_refuses_changes_nothing(self, layout, monkeypatch):
+        for content in (b"1", b"2", b"3"):
+            deploy(layout, "cam", content, keep=3)
+
+        def refused(path, document):
+            raise StorageError("the disk is full", path, "free some space")
+
+        with monkeypatch.context() as full:
+            full.setattr(disk, "write_json", refused)
+            with pytest.raises(StorageError):
+                store.rollback(layout, "cam")
+        assert store.current_id(layout, "cam") == id_of(b"3")
+        assert store.rollback(layout, "cam") == id_of(b"2")
+
     def test_a_rollback_passes_over_what_is_damaged(self, layout):
         for content in (b"1", b"2", b"3"):
             deploy(layout, "cam", content, keep=3)
